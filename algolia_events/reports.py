@@ -1,0 +1,114 @@
+"""What the queue says of itself: counters, reports, reasons, health."""
+
+import enum
+from collections.abc import Mapping
+
+import attrs
+
+
+class DropReason(enum.StrEnum):
+    """Why an event was given up. A member equals its value: `stats().dropped["queue_full"]` works."""
+
+    QUEUE_FULL = "queue_full"
+    """No room, in events or in bytes."""
+    TOO_LARGE = "too_large"
+    """The event alone is larger than a request may be."""
+    INVALID = "invalid"
+    """A mapping that breaks a rule, with `strict=False`."""
+    EXPIRED = "expired"
+    """Older than `max_event_age` when its turn came."""
+    CLOSED = "closed"
+    """Tracked after `aclose()`."""
+    SHUTDOWN = "shutdown"
+    """Still waiting when the time given to `aclose()` was over."""
+    AMBIGUOUS = "ambiguous"
+    """Its request broke after bytes had left: it may have arrived, and was not sent again."""
+    FILTERED = "filtered"
+    """`before_send` said so."""
+    SAMPLED = "sampled"
+    """Sampling left it out."""
+    OPTED_OUT = "opted_out"
+    """Its user has opted out."""
+    FAILED = "failed"
+    """The background task died of an error of ours; the log has it."""
+
+
+class HealthState(enum.StrEnum):
+    """How the sending goes."""
+
+    OK = "ok"
+    """Nothing stands in the way."""
+    RETRYING = "retrying"
+    """The server or the network fails; events wait and a probe goes out from time to time."""
+    PAUSED = "paused"
+    """The server asked for a pause."""
+    BLOCKED = "blocked"
+    """Credentials, an address or a certificate are wrong: somebody has to act; a probe a minute goes out."""
+    DEGRADED = "degraded"
+    """The durable outbox fails; memory has taken over."""
+    FAILED = "failed"
+    """The background task died."""
+    CLOSED = "closed"
+    """`aclose()` was called."""
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """A state, and the reason for it in a sentence (None while all is well)."""
+
+    state: HealthState
+    reason: str | None = None
+    next_attempt_in: float | None = None
+    """Seconds until the next request may leave, where one is waited for."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands in the way of sending."""
+        return self.state is HealthState.OK
+
+
+@attrs.frozen(kw_only=True)
+class QueueStats:
+    """Counters of events since the queue was made, taken at one moment.
+
+    At every moment `tracked == delivered + rejected + sum(dropped.values()) + pending + stored`.
+    """
+
+    tracked: int
+    """Handed to `track`, `put` or `deliver`, refused ones included."""
+    delivered: int
+    """Accepted by the server."""
+    rejected: int
+    """Refused by the server, for good."""
+    dropped: Mapping[DropReason, int]
+    """Given up, by reason; reasons that never occurred are absent."""
+    pending: int
+    """Waiting or in flight in this process."""
+    stored: int
+    """Safe in the durable outbox and not sent yet by this process."""
+    possible_duplicates: int
+    """Sent again although the first request may have arrived."""
+    pending_bytes: int
+    """What the pending events take on the wire."""
+    in_flight: int
+    """Requests waiting for their answer."""
+    requests: int
+    """Requests begun so far."""
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryReport:
+    """What has become of the events tracked so far, when `flush()` or `aclose()` returned.
+
+    Counts run from the making of the queue, as in `QueueStats`, so that reports can be compared; `dropped` is the
+    sum over all reasons.
+    """
+
+    delivered: int
+    rejected: int
+    dropped: int
+    pending: int
+    stored: int
+    possible_duplicates: int
+    timed_out: bool
+    """Whether the deadline came before the work was done."""
