@@ -1,0 +1,123 @@
+"""The compiled constructors accept what the rules accept, keep what the rules keep, and refuse what they refuse.
+
+The rules are the converters of the fields and `settle_together`; the compiled expression is a short cut past them.
+"""
+
+import copy
+import pickle
+from typing import Any
+
+import attrs
+import pytest
+from event_strategies import ODD_VALUES, VALID_EVENTS, kinds_and_fields
+from hypothesis import given
+from hypothesis import strategies as st
+
+from algolia_events import events
+from algolia_events.errors import InvalidEventError
+from algolia_events.events import ClickedObjectIDs, ObjectData, TypedEvent, find_problems
+
+FIELDS = {"event_name": "Clicked", "index": "products", "object_ids": ["a"], "user_token": "u"}
+
+
+def by_the_rules(cls: Any, fields: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    given = {field.name: fields.get(field.name, field.default) for field in attrs.fields(cls)}
+    return find_problems(cls, given)
+
+
+def outcome(cls: Any, fields: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    try:
+        event = cls(**fields)
+    except InvalidEventError as exc:
+        return {}, list(exc.problems)
+    return {field.name: getattr(event, field.name) for field in attrs.fields(cls)}, []
+
+
+@given(kinds_and_fields())
+def test_valid_fields_are_kept_as_the_rules_keep_them(drawn: tuple[type[TypedEvent], dict[str, Any]]) -> None:
+    cls, fields = drawn
+
+    kept, problems = by_the_rules(cls, fields)
+
+    assert problems == []
+    assert outcome(cls, fields) == (kept, [])
+
+
+@given(kinds_and_fields(), st.data())
+def test_the_short_cut_and_the_rules_agree_on_odd_values(
+    drawn: tuple[type[TypedEvent], dict[str, Any]], data: st.DataObject
+) -> None:
+    cls, fields = drawn
+    names = [field.name for field in attrs.fields(cls)]
+    for name in data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)):
+        fields[name] = data.draw(ODD_VALUES)
+
+    kept, problems = by_the_rules(cls, fields)
+
+    assert outcome(cls, fields) == (({}, problems) if problems else (kept, []))
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(["price", "quantity", "discount", "query_id"], ODD_VALUES)))
+def test_the_short_cut_and_the_rules_agree_on_object_data(fields: dict[str, Any]) -> None:
+    kept, problems = by_the_rules(ObjectData, fields)
+
+    assert outcome(ObjectData, fields) == (({}, problems) if problems else (kept, []))
+
+
+@given(kinds_and_fields())
+def test_arguments_are_never_changed(drawn: tuple[type[TypedEvent], dict[str, Any]]) -> None:
+    cls, fields = drawn
+    before = copy.deepcopy(fields)
+
+    cls(**fields)
+
+    assert fields == before
+
+
+def test_a_list_changed_later_does_not_change_the_event() -> None:
+    object_ids = ["a"]
+    event = ClickedObjectIDs(event_name="Clicked", index="products", object_ids=object_ids, user_token="u")
+
+    object_ids.append("b")
+
+    assert event.object_ids == ("a",)
+
+
+def test_an_event_is_frozen() -> None:
+    event = ClickedObjectIDs(event_name="Clicked", index="products", object_ids=["a"], user_token="u")
+
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        event.index = "other"  # type: ignore[misc]
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        del event.index
+    assert type(event) is ClickedObjectIDs
+
+
+@given(VALID_EVENTS)
+def test_events_are_values(event: TypedEvent) -> None:
+    again = attrs.evolve(event)
+
+    assert again == event
+    assert hash(again) == hash(event)
+    assert pickle.loads(pickle.dumps(event)) == event
+    assert copy.deepcopy(event) == event
+
+
+def test_calls_are_checked_like_any_pythons() -> None:
+    with pytest.raises(TypeError, match="user_token"):
+        ClickedObjectIDs(event_name="Clicked", index="products", object_ids=["a"])  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positions"):
+        ClickedObjectIDs(**FIELDS, positions=[1])  # type: ignore[call-arg, arg-type]
+
+
+def test_more_event_names_than_are_remembered_are_still_judged() -> None:
+    for number in range(2000):
+        ClickedObjectIDs(event_name=f"Name {number}", index="products", object_ids=["a"], user_token="u")
+
+    with pytest.raises(InvalidEventError):
+        ClickedObjectIDs(event_name="\x1f", index="products", object_ids=["a"], user_token="u")
+
+
+def test_every_kind_is_public() -> None:
+    assert len(events.KINDS) == 13
+    assert {kind.__name__ for kind in events.KINDS} <= set(events.__all__)
