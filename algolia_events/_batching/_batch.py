@@ -1,0 +1,129 @@
+"""A sealed run of encoded events, and how it is cut."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import attrs
+
+SEPARATOR: Final = b",\n"
+"""Between two events. JSON escapes line feeds inside strings, so this never occurs within an event: a run of joined
+events can be cut again without being parsed."""
+
+_OPENING: Final = b'{"events":['
+_CLOSING: Final = b"]}"
+ENVELOPE_BYTES: Final = len(_OPENING) + len(_CLOSING)
+
+
+@attrs.define(eq=False)
+class Family:
+    """What the pieces of one refused batch share: how many more refusals the search for the bad events may cost."""
+
+    refusals_left: int
+
+
+@attrs.define(eq=False, kw_only=True)
+class Batch:
+    """Events that leave in one request. Nothing joins it once it exists; it only ever gets smaller.
+
+    `pieces` are runs of events joined by `SEPARATOR`: a waiting event costs its bytes and next to nothing more.
+    `tickets` maps an event's index, counted from `first`, to whoever waits for that event.
+    """
+
+    first: int
+    """The number of its first event, in the order of admission: what came first leaves first."""
+    count: int
+    """Events in it."""
+    size: int
+    """Bytes of its events and the separators after each (the last one's included)."""
+    oldest_ms: int
+    """The earliest timestamp in it (of its kin, where it was cut from a larger batch)."""
+    pieces: deque[bytes]
+    tickets: dict[int, Any] = attrs.field(factory=dict)
+    family: Family | None = None
+    ambiguous: bool = False
+    """Whether a request with these events broke after bytes had left."""
+    era: int = 0
+    """The era of the gate that the attempt under way began in."""
+    claim: Any = None
+    """What the outbox it came from knows it by."""
+
+    @property
+    def body_size(self) -> int:
+        """Bytes of the request's body, the envelope included."""
+        return self.size - len(SEPARATOR) + ENVELOPE_BYTES
+
+    def body(self) -> bytes:
+        """Join the request's body."""
+        return join_body(self.pieces)
+
+    def events(self) -> list[bytes]:
+        """List the encoded events."""
+        return SEPARATOR.join(self.pieces).split(SEPARATOR)
+
+    def drop_first(self) -> tuple[int, Any]:
+        """Take out the first event; return its size, separator included, and its ticket, if any."""
+        if SEPARATOR in self.pieces[0]:
+            self.pieces.extendleft(reversed(self.pieces.popleft().split(SEPARATOR)))
+        size = len(self.pieces.popleft()) + len(SEPARATOR)
+        ticket = self.tickets.pop(self.first, None)
+        self.first += 1
+        self.count -= 1
+        self.size -= size
+        return size, ticket
+
+    def halves(self) -> list["Batch"]:
+        """Cut it in two by count; the halves know that they are kin."""
+        events = self.events()
+        middle = (len(events) + 1) // 2
+        return [self._part(0, events[:middle]), self._part(middle, events[middle:])]
+
+    def parts_within(self, max_body: int) -> list["Batch"]:
+        """Cut it into parts whose bodies are at most `max_body` bytes; an event that is larger makes a part alone."""
+        parts: list[Batch] = []
+        run: list[bytes] = []
+        start = size = 0
+        for index, event in enumerate(self.events()):
+            if run and size + len(event) + ENVELOPE_BYTES > max_body:
+                parts.append(self._part(start, run))
+                start, run, size = index, [], 0
+            run.append(event)
+            size += len(event) + len(SEPARATOR)
+        parts.append(self._part(start, run))
+        return parts
+
+    def without(self, unwanted: set[int]) -> Iterator["Batch"]:
+        """Yield what is left, in unbroken runs, when the events at these offsets are taken out."""
+        run: list[bytes] = []
+        start = 0
+        for offset, event in enumerate([*self.events(), b""]):
+            if offset in unwanted or offset == self.count:
+                if run:
+                    yield self._part(start, run)
+                start, run = offset + 1, []
+            else:
+                run.append(event)
+
+    def _part(self, offset: int, events: list[bytes]) -> "Batch":
+        first = self.first + offset
+        return Batch(
+            first=first,
+            count=len(events),
+            size=sum(map(len, events)) + len(SEPARATOR) * len(events),
+            oldest_ms=self.oldest_ms,
+            pieces=deque([SEPARATOR.join(events)]),
+            tickets={n: t for n, t in self.tickets.items() if first <= n < first + len(events)},
+            family=self.family,
+            ambiguous=self.ambiguous,
+            claim=self.claim,
+        )
+
+
+def join_body(pieces: Iterable[bytes]) -> bytes:
+    """Join encoded events, or runs of them, into the body of a request."""
+    return b"".join((_OPENING, SEPARATOR.join(pieces), _CLOSING))
+
+
+def tickets_of(batches: Iterable[Batch]) -> list[Any]:
+    """Collect whoever waits for an event of these batches."""
+    return [ticket for batch in batches for ticket in batch.tickets.values()]

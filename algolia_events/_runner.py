@@ -1,0 +1,175 @@
+"""The background task: asks the core what may leave, sends it, and books the verdict."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Final
+
+import anyio
+import anyio.abc
+import attrs
+
+from algolia_events import _limits
+from algolia_events._batching import Batch, Batcher, Settlement
+from algolia_events._clock import Clock
+from algolia_events._reporting import Reporter
+from algolia_events._retry import Accepted, Blocked, Failed, Outcome, Refused, TooLarge
+from algolia_events.reports import DropReason, Health, HealthState
+
+_RESULTS: Final = {
+    Accepted: "accepted",
+    Refused: "refused",
+    TooLarge: "too_large",
+    Failed: "failed",
+    Blocked: "blocked",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Core:
+    """What the queue and its background task share; `lock` is held for every look at `batcher`."""
+
+    batcher: Batcher
+    lock: AbstractContextManager[object]
+    clock: Clock
+    reporter: Reporter
+    deliver: Callable[[bytes], Awaitable[Outcome]]
+    draw: Callable[[], float]
+    """Draws evenly from [0, 1)."""
+    after_turn: Callable[[Iterable[Settlement]], None]
+    """Is told, in the loop, what has been settled, whenever something may have been."""
+    ended: Callable[[DropReason, int], None]
+    """Is told why the work is over, and how many events had to be given up."""
+
+
+class Runner:
+    """One background task and the attempts it has under way.
+
+    `asyncio.create_task` starts it, and it enters and leaves its own task group: whoever starts or closes the queue
+    only signals, and may be any task.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._awake = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        self._closing_at = math.inf
+        self._told = _gist(self._health())
+        self.task = asyncio.create_task(self._main(), name="algolia_events")
+
+    def wake(self) -> None:
+        """Have the task look again; from any thread. Nothing happens when the loop is closed already."""
+        try:
+            self.loop.call_soon_threadsafe(self._awake.set)
+        except RuntimeError:  # the loop is closed: what waits stays on the books, and nobody may be disturbed by it
+            return
+
+    def close(self, deadline: float) -> None:
+        """Send what there is without lingering; end by `deadline` (monotonic), or earlier when waiting is no use."""
+        if self._closing_at == math.inf:
+            with self._core.lock:
+                self._core.batcher.gate.hurry(now=self._core.clock.monotonic())
+        self._closing_at = min(self._closing_at, deadline)
+        self._awake.set()
+
+    async def _main(self) -> None:
+        try:
+            async with anyio.create_task_group() as attempts:
+                while await self._turn(attempts):
+                    pass
+                attempts.cancel_scope.cancel()
+        except Exception as exc:  # noqa: BLE001 - a mistake of ours must not leave anybody waiting for ever
+            self._core.reporter.crashed(exc)
+            self._end(DropReason.FAILED)
+        else:
+            self._end(DropReason.SHUTDOWN)
+
+    async def _turn(self, attempts: anyio.abc.TaskGroup) -> bool:
+        """Start what may leave, then wait until there is a reason to look again; False when the work is over."""
+        self._awake.clear()
+        core, now = self._core, self._core.clock.monotonic()
+        leaving: list[Batch] = []
+        with core.lock:
+            if self._closing_at < math.inf:
+                core.batcher.seal()
+            wall_ms = core.clock.time_ns() / 1e6
+            while (batch := core.batcher.take(now=now, wall_ms=wall_ms)) is not None:
+                leaving.append(batch)
+            core.batcher.has_news = False
+            due = core.batcher.deadline(now=now)
+            idle = not core.batcher.in_flight
+            empty = core.batcher.is_empty
+        for batch in leaving:
+            if batch.oldest_ms < wall_ms - _limits.OLD_SERVER_EVENT_AGE * 1000:
+                core.reporter.old_events()
+            attempts.start_soon(self._attempt, batch)
+        self._tell()
+        if self._closing_at < math.inf and (empty or now >= self._closing_at or (idle and due > self._closing_at)):
+            return False
+        await self._sleep(min(due, self._closing_at))
+        return True
+
+    async def _sleep(self, until: float) -> None:
+        """Wait to be woken, or for the moment; without a moment there is no timer at all."""
+        timer = None if until == math.inf else self._core.clock.call_at(until, self._awake.set)
+        try:
+            await self._awake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _attempt(self, batch: Batch) -> None:
+        core = self._core
+        began = core.clock.monotonic()
+        core.reporter.sent(batch.count, batch.body_size)
+        try:
+            outcome = await self._deliver(batch)
+        except BaseException:
+            with core.lock:
+                core.batcher.interrupt(batch, ambiguous=True)
+            raise
+        events, now = batch.count, core.clock.monotonic()
+        with core.lock:
+            settlement = core.batcher.settle(batch, outcome, now=now, jitter=core.draw())
+            delay = max(0.0, core.batcher.gate.opens_at - now)
+        core.reporter.answered(events, _RESULTS[type(outcome)], now - began)
+        if isinstance(outcome, Failed | Blocked):
+            core.reporter.retrying(events, outcome.reason, delay)
+        self._tell(settlement)
+        self._awake.set()
+
+    async def _deliver(self, batch: Batch) -> Outcome:
+        try:
+            return await self._core.deliver(batch.body())
+        except Exception as exc:  # noqa: BLE001 - a transport of somebody else's may raise anything; events stay ours
+            return Failed(reason=f"the transport raised {type(exc).__name__}", ambiguous=True)
+
+    def _tell(self, *settlements: Settlement) -> None:
+        """Report what has become final, and whether the sending goes better or worse."""
+        core = self._core
+        with core.lock:
+            final = [*settlements, *core.batcher.dropped()]
+        for settlement in final:
+            core.reporter.settled(settlement)
+        core.after_turn(final)
+        health = self._health()
+        if _gist(health) != self._told:
+            self._told = _gist(health)
+            core.reporter.state_changed(health)
+
+    def _health(self) -> Health:
+        with self._core.lock:
+            return self._core.batcher.gate.health(now=self._core.clock.monotonic())
+
+    def _end(self, reason: DropReason) -> None:
+        """Account for what is left."""
+        with self._core.lock:
+            given_up = self._core.batcher.abandon(reason)
+        self._tell(*given_up)
+        self._core.ended(reason, sum(settlement.dropped_count for settlement in given_up))
+
+
+def _gist(health: Health) -> tuple[HealthState, str | None]:
+    """Keep what is worth a line in the log when it changes: the words of each failed probe are not."""
+    return health.state, health.reason if health.state is HealthState.BLOCKED else None

@@ -1,0 +1,69 @@
+"""Those who wait: for room, for a verdict on one event, for everything before a moment to be settled."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from algolia_events._batching import Settlement
+from algolia_events._clock import Clock
+
+
+@asynccontextmanager
+async def time_limit(clock: Clock, deadline: float | None) -> AsyncIterator[None]:
+    """Raise `TimeoutError` when `clock` reaches `deadline`; None waits for ever."""
+    if deadline is None:
+        yield
+        return
+    async with asyncio.timeout(None) as limit:
+        handle = clock.call_at(deadline, lambda: limit.reschedule(asyncio.get_running_loop().time()))
+        try:
+            yield
+        finally:
+            handle.cancel()
+
+
+class Waiters:
+    """Futures of one event loop; used only from within it."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        """Held by whoever is the next to get room; it is fair, so what is put first goes in first."""
+        self._for_room: asyncio.Future[None] | None = None
+        self._for_settling: list[tuple[int, asyncio.Future[None]]] = []
+
+    async def room(self) -> None:
+        """Wait until there may be room; only for the holder of `turn`."""
+        self._for_room = asyncio.get_running_loop().create_future()
+        await self._for_room
+
+    def look_again(self) -> None:
+        """Let the one who waits for room look whether there is some, or whether there will never be."""
+        if self._for_room is not None:
+            _resolve(self._for_room, None)
+
+    async def settled(self, number: int) -> None:
+        """Wait until all events before the one with this number are settled."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (number, waiter)
+        self._for_settling.append(entry)
+        try:
+            await waiter
+        finally:
+            if entry in self._for_settling:
+                self._for_settling.remove(entry)
+
+    def tell(self, settlements: Iterable[Settlement], settled_below: int) -> None:
+        """Pass on what has become final."""
+        for settlement in settlements:
+            for ticket in settlement.tickets:
+                _resolve(ticket, settlement)
+        for number, waiter in tuple(self._for_settling):
+            if number <= settled_below:
+                _resolve(waiter, None)
+        self.look_again()
+
+
+def _resolve(future: "asyncio.Future[Any]", result: object) -> None:
+    if not future.done():
+        future.set_result(result)
