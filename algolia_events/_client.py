@@ -1,0 +1,215 @@
+"""The composition root: picks the parts, owns their lifetimes, and is the only thing most users build."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+import anyio
+
+from algolia_events._attribution import Attribution
+from algolia_events._fork import watch_forks
+from algolia_events._http import AiohttpTransport
+from algolia_events._insights import InsightsApi, InsightsClient
+from algolia_events._queue import EventQueue
+from algolia_events._recommend import RecommendClient
+from algolia_events._user_events import UserEvents
+from algolia_events._user_recommend import UserRecommend
+from algolia_events.abc import AttributionStore, Hook, Transport
+from algolia_events.config import (
+    QueueOptions,
+    RetryOptions,
+    checked_credentials,
+    checked_url,
+    insights_url_for,
+)
+from algolia_events.errors import ConfigurationError
+from algolia_events.events import Event
+from algolia_events.reports import DeliveryReport, Health, QueueStats
+
+_REQUIRED_VARIABLES: Final = ("ALGOLIA_APP_ID", "ALGOLIA_API_KEY")
+
+
+class User(UserEvents[bool], UserRecommend):
+    """A user of the application: what he does is tracked, what is asked for him carries his token."""
+
+    def __init__(self, client: "AlgoliaEvents", user_token: str, authenticated_user_token: str | None) -> None:
+        UserEvents.__init__(self, user_token, authenticated_user_token=authenticated_user_token)
+        UserRecommend.__init__(self, client.recommend, user_token, authenticated_user_token)
+        self._events = client.events
+
+    def _emit(self, event: Event) -> bool:
+        return self._events.track(event)
+
+
+class AlgoliaEvents:
+    """Everything: the event queue, the Insights and Recommend clients, attribution.
+
+    Use it as an async context manager, or call `start()` and `aclose()`, which may run in different tasks. Making one
+    has no side effects: no connection, no task. Events may be tracked before it is started; they wait.
+
+    Attributes:
+        events: the `EventQueue`.
+        insights: an `InsightsClient`, for calls past the queue.
+        recommend: a `RecommendClient`.
+        attribution: signs and resolves tokens; remembers and attributes.
+    """
+
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        api_key: str,
+        region: str | None = None,
+        insights_url: str | None = None,
+        recommend_urls: Sequence[str] | None = None,
+        session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
+        queue: QueueOptions = QueueOptions(),  # noqa: B008 - frozen: one default for all is one default
+        retry: RetryOptions = RetryOptions(),  # noqa: B008
+        attribution_keys: Sequence[str | bytes] = (),
+        attribution_store: AttributionStore | None = None,
+        remember_answers: bool = False,
+        analytics_tags: Iterable[str] = (),
+        combine_requests: bool = False,
+        hooks: Iterable[Hook] = (),
+    ) -> None:
+        """Make a client.
+
+        Args:
+            app_id: the Algolia application.
+            api_key: a key with the right to search, which is what events and recommendations need.
+            region: the analytics region, "us" or "de"; None is the nearest.
+            insights_url: another address for events; https, or http on this machine.
+            recommend_urls: other addresses for recommendations, in the order in which they are asked.
+            session: an `aiohttp.ClientSession` of yours; it is used, and never closed.
+            transport: something else that sends requests; it is closed with the client.
+            queue: bounds, batching, and what gives way when the queue is full.
+            retry: time limits and pauses.
+            attribution_keys: secrets for signed tokens; the first signs, all are accepted.
+            attribution_store: where `attribution` remembers what was shown to whom; in memory by default.
+            remember_answers: whether each recommendation is remembered without being asked to.
+            analytics_tags: tags for each recommendation.
+            combine_requests: whether one user's recommendations asked for in one turn of the loop share a request.
+            hooks: are told what the queue does.
+
+        Raises:
+            ConfigurationError: an argument is wrong; the message names it.
+        """
+        app_id, api_key = checked_credentials(app_id, api_key)
+        if session is not None and transport is not None:
+            raise ConfigurationError("give a session or a transport, not both: a transport brings its own connections")
+        urls = None if recommend_urls is None else [checked_url("recommend_urls", url) for url in recommend_urls]
+        self._transport = AiohttpTransport(session) if transport is None else transport
+        self._api = InsightsApi(
+            self._transport, app_id=app_id, api_key=api_key, url=insights_url_for(region, insights_url), retry=retry
+        )
+        self.attribution = Attribution(attribution_keys, attribution_store)
+        self.insights = InsightsClient(self._api)
+        self.recommend = RecommendClient(
+            self._transport,
+            app_id=app_id,
+            api_key=api_key,
+            urls=urls,
+            analytics_tags=analytics_tags,
+            retry=retry,
+            combine=combine_requests,
+            on_answer=self.attribution.remember_all if remember_answers else None,
+        )
+        self.events = EventQueue(self._api.deliver, options=queue, retry=retry, hooks=hooks)
+        watch_forks(self)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
+        """Make a client from the environment: the only place where it is read.
+
+        `ALGOLIA_APP_ID` and `ALGOLIA_API_KEY` are needed; `ALGOLIA_REGION`, `ALGOLIA_INSIGHTS_URL` and
+        `ALGOLIA_RECOMMEND_URL` (several divided by commas) are used where they are set. `options` are those of the
+        constructor, and win.
+
+        Raises:
+            ConfigurationError: a variable is missing or wrong; the message names it.
+        """
+        values = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
+        options = {**_options_from(values), **options}
+        missing = [name for name in _REQUIRED_VARIABLES if name.removeprefix("ALGOLIA_").lower() not in options]
+        if missing:
+            raise ConfigurationError(f"the environment lacks {' and '.join(missing)}")
+        return cls(**options)
+
+    def user(self, user_token: str, authenticated_user_token: str | None = None) -> User:
+        """Bind a user: `user.clicked_object_ids(…)` tracks, `await user.related_products(…)` asks.
+
+        Raises:
+            InvalidEventError: a token is not a legal one.
+        """
+        return User(self, user_token, authenticated_user_token)
+
+    async def start(self) -> None:
+        """Start the background task in the running loop; to do so twice does no harm.
+
+        Raises:
+            WrongLoopError: it runs in another loop already.
+            ClientClosedError: the client was closed.
+        """
+        await self.events.start()
+
+    async def aclose(self, timeout: float | timedelta | None = None) -> DeliveryReport:  # noqa: ASYNC109 - as EventQueue.aclose()
+        """Send what there is, account for the rest, close what is ours; see `EventQueue.aclose()`.
+
+        May be called more than once, at the same time, and from another task than `start()`: all get one report.
+        """
+        report = await self.events.aclose(timeout)
+        await self.recommend.aclose()
+        await self.attribution.aclose()
+        await self._transport.aclose()
+        return report
+
+    def stats(self) -> QueueStats:
+        """Take the queue's counters; see `EventQueue.stats()`."""
+        return self.events.stats()
+
+    def health(self) -> Health:
+        """Say how the sending goes; see `EventQueue.health()`."""
+        return self.events.health()
+
+    def set_api_key(self, api_key: str) -> None:
+        """Use another key from now on, and try again at once what waited for one.
+
+        Raises:
+            ConfigurationError: it is not fit to be a key.
+        """
+        _, api_key = checked_credentials("unchanged", api_key)
+        self._api.set_api_key(api_key)
+        self.recommend.set_api_key(api_key)
+        self.events.reopen()
+
+    def after_fork(self) -> None:
+        """Let go of connections that are the parent's."""
+        if isinstance(self._transport, AiohttpTransport):
+            self._transport.forget()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # A cancelled block still has events to send, and `shutdown_timeout` bounds how long that takes.
+        with anyio.CancelScope(shield=True):
+            await self.aclose()
+
+
+def _options_from(values: Mapping[str, str]) -> dict[str, Any]:
+    """Translate the variables that are set into options of the constructor."""
+    options: dict[str, Any] = {
+        option: values[f"ALGOLIA_{option.upper()}"]
+        for option in ("app_id", "api_key", "region", "insights_url")
+        if f"ALGOLIA_{option.upper()}" in values
+    }
+    if "ALGOLIA_RECOMMEND_URL" in values:
+        options["recommend_urls"] = [url.strip() for url in values["ALGOLIA_RECOMMEND_URL"].split(",")]
+    return options
