@@ -13,7 +13,8 @@ import orjson
 from algolia_events._wire import Response
 
 _MAX_MESSAGE_LENGTH: Final = 500
-_MARKUP: Final = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+# What is never closed ends the text, and no tag holds another: so each character is looked at once, whatever the page.
+_MARKUP: Final = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>", re.DOTALL | re.IGNORECASE)
 
 
 def error_message(response: Response) -> str:

@@ -1,23 +1,23 @@
 """The composition root: picks the parts, owns their lifetimes, and is the only thing most users build."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-import aiohttp
 import anyio
 
 from algolia_events._attribution import Attribution
-from algolia_events._fork import watch_forks
-from algolia_events._http import AiohttpTransport
-from algolia_events._insights import InsightsApi, InsightsClient
+from algolia_events._durable import DurableQueue
+from algolia_events._insights import InsightsApi, InsightsClient, aiohttp_transport
 from algolia_events._queue import EventQueue
 from algolia_events._recommend import RecommendClient
+from algolia_events._retry import Outcome
+from algolia_events._screening import BeforeSend, OptedOut, Screen
 from algolia_events._user_events import UserEvents
 from algolia_events._user_recommend import UserRecommend
-from algolia_events.abc import AttributionStore, Hook, Transport
+from algolia_events.abc import AttributionStore, Hook, Outbox, Transport
 from algolia_events.config import (
     QueueOptions,
     RetryOptions,
@@ -28,6 +28,9 @@ from algolia_events.config import (
 from algolia_events.errors import ConfigurationError
 from algolia_events.events import Event
 from algolia_events.reports import DeliveryReport, Health, QueueStats
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _REQUIRED_VARIABLES: Final = ("ALGOLIA_APP_ID", "ALGOLIA_API_KEY")
 
@@ -65,7 +68,7 @@ class AlgoliaEvents:
         region: str | None = None,
         insights_url: str | None = None,
         recommend_urls: Sequence[str] | None = None,
-        session: aiohttp.ClientSession | None = None,
+        session: "aiohttp.ClientSession | None" = None,
         transport: Transport | None = None,
         queue: QueueOptions = QueueOptions(),  # noqa: B008 - frozen: one default for all is one default
         retry: RetryOptions = RetryOptions(),  # noqa: B008
@@ -74,7 +77,12 @@ class AlgoliaEvents:
         remember_answers: bool = False,
         analytics_tags: Iterable[str] = (),
         combine_requests: bool = False,
+        outbox: Outbox | str | None = None,
+        deliver: bool = True,
         hooks: Iterable[Hook] = (),
+        before_send: BeforeSend | None = None,
+        sample_rate: float = 1.0,
+        opted_out: OptedOut | None = None,
     ) -> None:
         """Make a client.
 
@@ -93,7 +101,14 @@ class AlgoliaEvents:
             remember_answers: whether each recommendation is remembered without being asked to.
             analytics_tags: tags for each recommendation.
             combine_requests: whether one user's recommendations asked for in one turn of the loop share a request.
+            outbox: where events are safe before they are sent: a `SQLiteOutbox`, a `RedisOutbox`, one of your own, or
+                the URL of one; None keeps them in memory. It is closed with the client.
+            deliver: whether this process sends events too; False stores them only, for a relay to send.
             hooks: are told what the queue does.
+            before_send: is called with each event, in the thread that tracks it; returns the event, another one, or
+                None to drop it. One that raises costs the event.
+            sample_rate: the share of users, from 0 to 1, whose events are kept.
+            opted_out: is asked with each user token, when an event is tracked and again when it leaves; True drops it.
 
         Raises:
             ConfigurationError: an argument is wrong; the message names it.
@@ -102,7 +117,7 @@ class AlgoliaEvents:
         if session is not None and transport is not None:
             raise ConfigurationError("give a session or a transport, not both: a transport brings its own connections")
         urls = None if recommend_urls is None else [checked_url("recommend_urls", url) for url in recommend_urls]
-        self._transport = AiohttpTransport(session) if transport is None else transport
+        self._transport = aiohttp_transport(session) if transport is None else transport
         self._api = InsightsApi(
             self._transport, app_id=app_id, api_key=api_key, url=insights_url_for(region, insights_url), retry=retry
         )
@@ -118,16 +133,18 @@ class AlgoliaEvents:
             combine=combine_requests,
             on_answer=self.attribution.remember_all if remember_answers else None,
         )
-        self.events = EventQueue(self._api.deliver, options=queue, retry=retry, hooks=hooks)
-        watch_forks(self)
+        screen = Screen(before_send=before_send, sample_rate=sample_rate, opted_out=opted_out)
+        self.events = _make_queue(
+            self._api.deliver, outbox, deliver=deliver, options=queue, retry=retry, hooks=hooks, screen=screen
+        )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
         """Make a client from the environment: the only place where it is read.
 
-        `ALGOLIA_APP_ID` and `ALGOLIA_API_KEY` are needed; `ALGOLIA_REGION`, `ALGOLIA_INSIGHTS_URL` and
-        `ALGOLIA_RECOMMEND_URL` (several divided by commas) are used where they are set. `options` are those of the
-        constructor, and win.
+        `ALGOLIA_APP_ID` and `ALGOLIA_API_KEY` are needed; `ALGOLIA_REGION`, `ALGOLIA_INSIGHTS_URL`,
+        `ALGOLIA_RECOMMEND_URL` (several divided by commas) and `ALGOLIA_OUTBOX` (see `open_outbox()`) are used where
+        they are set. `options` are those of the constructor, and win.
 
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
@@ -186,11 +203,6 @@ class AlgoliaEvents:
         self.recommend.set_api_key(api_key)
         self.events.reopen()
 
-    def after_fork(self) -> None:
-        """Let go of connections that are the parent's."""
-        if isinstance(self._transport, AiohttpTransport):
-            self._transport.forget()
-
     async def __aenter__(self) -> Self:
         await self.start()
         return self
@@ -203,11 +215,26 @@ class AlgoliaEvents:
             await self.aclose()
 
 
+def _make_queue(
+    send: Callable[[bytes], Awaitable[Outcome]], outbox: Outbox | str | None, *, deliver: bool, **options: Any
+) -> EventQueue:
+    """Choose the queue: in memory, or in front of an outbox."""
+    if outbox is None:
+        if not deliver:
+            raise ConfigurationError("deliver=False needs an outbox: the events would go nowhere")
+        return EventQueue(send, **options)
+    if isinstance(outbox, str):
+        from algolia_events.outbox import open_outbox  # noqa: PLC0415 - who needs none does not load sqlite3
+
+        outbox = open_outbox(outbox)
+    return DurableQueue(send if deliver else None, outbox, **options)
+
+
 def _options_from(values: Mapping[str, str]) -> dict[str, Any]:
     """Translate the variables that are set into options of the constructor."""
     options: dict[str, Any] = {
         option: values[f"ALGOLIA_{option.upper()}"]
-        for option in ("app_id", "api_key", "region", "insights_url")
+        for option in ("app_id", "api_key", "region", "insights_url", "outbox")
         if f"ALGOLIA_{option.upper()}" in values
     }
     if "ALGOLIA_RECOMMEND_URL" in values:

@@ -1,5 +1,7 @@
 """The only aiohttp client of the library: one request out, one answer or one translated error back."""
 
+import asyncio
+import os
 import ssl
 from contextlib import suppress
 from typing import Any, Final
@@ -8,6 +10,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
+from algolia_events._fork import watch_forks
 from algolia_events._wire import Request, Response, Timeouts
 from algolia_events.errors import CertificateError, TransportError
 
@@ -42,6 +45,23 @@ class _TracedBody(aiohttp.BytesPayload):
             await writer.write(view[start : start + _SLICE_BYTES])
 
 
+class _Pool(aiohttp.TCPConnector):
+    """Connections that are left alone in a forked child: they are the parent's.
+
+    To close one there would take it out of the epoll set that both processes share, and the parent would never hear
+    of its answer.
+    """
+
+    def __init__(self) -> None:
+        # The caller bounds what is under way; a second bound here could only make it wait unseen.
+        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS)
+        self._process = os.getpid()
+
+    def __del__(self, *modules: Any) -> None:
+        if getattr(self, "_process", None) == os.getpid():
+            super().__del__(*modules)
+
+
 class AiohttpTransport:
     """A `Transport` over an `aiohttp.ClientSession`: its own, opened at the first request, or a borrowed one.
 
@@ -53,7 +73,10 @@ class AiohttpTransport:
     ) -> None:
         self._borrowed = session
         self._owned: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop of the session that is our own."""
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
+        watch_forks(self)
 
     async def send(self, request: Request) -> Response:
         """Send a request and return the answer, of whatever status; see `Transport.send`.
@@ -73,13 +96,17 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         """Close the session, if it is our own."""
-        session, self._owned = self._owned, None
-        if session is not None:
+        session, self._owned, loop, self._loop = self._owned, None, self._loop, None
+        if session is not None and loop is not None and not loop.is_closed():
             await session.close()
 
+    def after_fork(self) -> None:
+        """Let go of connections that are the parent's."""
+        self.forget()
+
     def forget(self) -> None:
-        """Let go of the session without touching its sockets: after a fork they are the parent's."""
-        session, self._owned = self._owned, None
+        """Let go of the session without touching its sockets: they are the parent's, or their loop is gone."""
+        session, self._owned, self._loop = self._owned, None, None
         if session is not None:
             session.detach()
 
@@ -99,13 +126,12 @@ class AiohttpTransport:
             return Response(status=answer.status, headers=headers, body=content, complete=complete)
 
     def _session(self) -> aiohttp.ClientSession:
+        if self._loop is not None and self._loop.is_closed():
+            self.forget()  # its connections ended with the loop
         session = self._borrowed or self._owned
         if session is None:
-            session = self._owned = aiohttp.ClientSession(
-                # The caller bounds what is under way; a second bound here could only make it wait unseen.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._loop = asyncio.get_running_loop()
+            session = self._owned = aiohttp.ClientSession(connector=_Pool(), cookie_jar=aiohttp.DummyCookieJar())
         if session.closed:
             raise aiohttp.ClientError("the aiohttp session is closed")
         return session

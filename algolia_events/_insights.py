@@ -3,17 +3,15 @@
 import time
 from collections.abc import Awaitable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-import aiohttp
 import attrs
 
 from algolia_events import _limits
 from algolia_events._answers import error_message
 from algolia_events._batching import ENVELOPE_BYTES, SEPARATOR, join_body
 from algolia_events._codec import encode, parse_event
-from algolia_events._http import AiohttpTransport
 from algolia_events._retry import Outcome, classify_error, classify_response
 from algolia_events._user_events import UserEvents
 from algolia_events._wire import Request, Response, Timeouts, credential_headers
@@ -22,6 +20,21 @@ from algolia_events.config import RetryOptions, checked_credentials, insights_ur
 from algolia_events.errors import ApiError, InvalidEventError, TransportError
 from algolia_events.events import Event
 from algolia_events.users import check_user_token
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from algolia_events._http import AiohttpTransport
+
+
+def aiohttp_transport(session: "aiohttp.ClientSession | None") -> "AiohttpTransport":
+    """Make the transport that a client has unless it is given one.
+
+    It is imported here, by the first client: aiohttp takes more than half of the time that all of the package would.
+    """
+    from algolia_events._http import AiohttpTransport  # noqa: PLC0415 - see above
+
+    return AiohttpTransport(session)
 
 
 class InsightsApi:
@@ -99,7 +112,7 @@ class InsightsClient:
         region: str | None = None,
         *,
         insights_url: str | None = None,
-        session: aiohttp.ClientSession | None = None,
+        session: "aiohttp.ClientSession | None" = None,
         retry: RetryOptions | None = None,
     ) -> Self:
         """Make a client of its own; close it with `aclose()` or `async with`.
@@ -110,7 +123,7 @@ class InsightsClient:
         """
         app_id, api_key = checked_credentials(app_id, api_key)
         url = insights_url_for(region, insights_url)
-        transport = AiohttpTransport(session)
+        transport = aiohttp_transport(session)
         return cls(InsightsApi(transport, app_id=app_id, api_key=api_key, url=url, retry=retry or RetryOptions()))
 
     async def send_events(

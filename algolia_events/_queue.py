@@ -4,19 +4,21 @@ import asyncio
 import random
 import threading
 import warnings
+import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
-from algolia_events._batching import Batcher, Settlement
+from algolia_events._batching import Batch, Batcher, Settlement
 from algolia_events._clock import Clock, SystemClock
-from algolia_events._codec import ENCODERS, encode, parse_event
+from algolia_events._codec import ENCODERS, Encoder, encode, parse_event
 from algolia_events._codec._peek import event_timestamp
 from algolia_events._fork import watch_forks
 from algolia_events._reporting import Reporter
 from algolia_events._retry import Gate, Outcome
 from algolia_events._runner import Core, Runner
+from algolia_events._screening import Screen
 from algolia_events._waiting import Waiters, time_limit
 from algolia_events.abc import Hook
 from algolia_events.config import QueueOptions, RetryOptions, seconds
@@ -47,6 +49,7 @@ class EventQueue:
         clock: both clocks; a test moves one by hand.
         draw: draws evenly from [0, 1), for the jitter.
         hooks: are told what happens.
+        screen: decides which events go in at all.
     """
 
     def __init__(
@@ -58,27 +61,40 @@ class EventQueue:
         clock: Clock | None = None,
         draw: Callable[[], float] = random.random,
         hooks: Iterable[Hook] = (),
+        screen: Screen | None = None,
     ) -> None:
         self._deliver = deliver
         self._options = options or QueueOptions()
         self._retry = retry or RetryOptions()
         self._clock = clock or SystemClock()
         self._draw = draw
-        self._reporter = Reporter(hooks, self._clock)
+        self._reporter = self._make_reporter(hooks)
         self._time_ns = self._clock.time_ns
+        self._screen = screen or Screen()
+        # Without encoders every event takes the way past the screen; with an open screen nothing is spent on it.
+        self._encoders: Mapping[Any, Encoder] = ENCODERS if self._screen.is_open else {}
         self._start_afresh()
+        self._reporter.attached(self.stats, self._options.max_events)
         watch_forks(self)
+        # What a loop leaves pending when it is closed is never collected, nor is what a module holds until the exit.
+        weakref.finalize(self, _warn_at_exit, weakref.ref(self))
 
     def _start_afresh(self) -> None:
         # Reentrant, since a signal handler or a finalizer may track an event while this thread is inside track().
         self._lock = threading.RLock()
         gate = Gate(self._options.in_flight, self._retry)
-        self._batcher = Batcher(self._options, gate, timestamp_of=event_timestamp)
+        self._batcher = self._make_batcher(gate)
         self._runner: Runner | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters = Waiters()
         self._closed_for: DropReason | None = None
         self._final_report: DeliveryReport | None = None
+        self._warned = False
+
+    def _make_reporter(self, hooks: Iterable[Hook]) -> Reporter:
+        return Reporter(hooks, self._clock)
+
+    def _make_batcher(self, gate: Gate) -> Batcher:
+        return Batcher(self._options, gate, timestamp_of=event_timestamp)
 
     def after_fork(self) -> None:
         """Start empty in a forked child: what waits is the parent's to send."""
@@ -95,7 +111,7 @@ class EventQueue:
             InvalidEventError: the mapping breaks a rule, and `strict=True`; else it counts as dropped.
             QueueFullError: there is no room, and `overflow="raise"`.
         """
-        encoder = ENCODERS.get(event.__class__)  # type: ignore[arg-type]
+        encoder = self._encoders.get(event.__class__)
         if encoder is None:
             return self._track_other(event)
         stamp = event.timestamp  # type: ignore[union-attr]
@@ -105,7 +121,8 @@ class EventQueue:
         with self._lock:
             reason = self._batcher.add(text, stamp)
             news = self._batcher.has_news
-            self._batcher.has_news = False
+            if news:
+                self._batcher.has_news = False
         if news and self._runner is not None:
             self._runner.wake()
         if reason is not None:
@@ -163,26 +180,43 @@ class EventQueue:
         *,
         hasten: bool = False,
     ) -> None:
-        known = parse_event(event) if isinstance(event, Mapping) else event
-        stamp = self._time_ns() // _NS_PER_MS if known.timestamp is None else known.timestamp
+        known = self._screen.judge(event if isinstance(event, Event) else parse_event(event))
+        if isinstance(known, DropReason):
+            with self._lock:
+                self._batcher.ledger.refuse(known)
+            self._reporter.dropped(known)
+            raise EventDroppedError(known)
+        stamp = self._stamp_of(known)
         text = encode(known, stamp)
-        size = len(text)
         self._ensure_runner()
         async with self._waiters.turn:
-            while not self._has_room_for(size):
+            while True:
+                with self._lock:  # held from the look to the adding: a thread may take the room in between
+                    if self._has_room_for(len(text)):
+                        reason = self._add(text, stamp, ticket, hasten=hasten)
+                        break
                 await self._waiters.room()
-            with self._lock:
-                reason = self._batcher.add(text, stamp, ticket)
-                if hasten:
-                    self._batcher.hasten()
-                news, self._batcher.has_news = self._batcher.has_news, False
-        if news:  # to wake it takes a system call
-            self._ensure_runner().wake()
         if reason is not None:
             self._reporter.dropped(reason)
             raise EventDroppedError(reason)
         if self._reporter.hears_tracked:
             self._reporter.tracked(known)
+
+    def _stamp_of(self, event: Event) -> int:
+        return self._time_ns() // _NS_PER_MS if event.timestamp is None else event.timestamp
+
+    def _add(
+        self, text: str, stamp: int, ticket: "asyncio.Future[Settlement] | None" = None, *, hasten: bool = False
+    ) -> DropReason | None:
+        """Put an encoded event in and wake the background task where that matters; what `track()` does in line."""
+        with self._lock:
+            reason = self._batcher.add(text, stamp, ticket)
+            if hasten:
+                self._batcher.hasten()
+            news, self._batcher.has_news = self._batcher.has_news, False
+        if news and self._runner is not None:  # to wake it takes a system call
+            self._runner.wake()
+        return reason
 
     def _has_room_for(self, size: int) -> bool:
         """Say whether an event can go in now without another giving way, or never will, which `add()` then books."""
@@ -192,16 +226,24 @@ class EventQueue:
             return self._batcher.fits(size) or not self._batcher.can_ever_fit(size)
 
     def _track_other(self, event: Any) -> bool:
-        """Track what is no event yet: a mapping, or a mistake."""
+        """Track what takes more than an encoder: a mapping, a mistake, or any event while there is a screen."""
         try:
-            return self.track(parse_event(event))
+            known = self._screen.judge(event if isinstance(event, Event) else parse_event(event))
         except InvalidEventError:
             if self._options.strict:
                 raise
+            known = DropReason.INVALID
+        if isinstance(known, DropReason):
             with self._lock:
-                self._batcher.ledger.refuse(DropReason.INVALID)
-            self._reporter.dropped(DropReason.INVALID)
-            return False
+                self._batcher.ledger.refuse(known)
+            return self._refused(known)
+        stamp = self._stamp_of(known)
+        reason = self._add(encode(known, stamp), stamp)
+        if reason is not None:
+            return self._refused(reason)
+        if self._reporter.hears_tracked:
+            self._reporter.tracked(known)
+        return True
 
     def _refused(self, reason: DropReason) -> bool:
         self._reporter.dropped(reason)
@@ -231,6 +273,8 @@ class EventQueue:
             WrongLoopError: awaited in another loop than the queue's.
         """
         deadline = self._deadline(timeout)
+        if self._final_report is not None:
+            return self._final_report
         runner = self._ensure_runner()
         with self._lock:
             self._batcher.seal()
@@ -285,6 +329,8 @@ class EventQueue:
 
     def _ensure_runner(self) -> Runner:
         """Find the background task, or start it; it belongs to one loop for as long as that loop lives."""
+        if self._final_report is not None:
+            raise ClientClosedError("the client is closed")
         loop = asyncio.get_running_loop()
         runner = self._runner
         if runner is not None and not runner.task.done():
@@ -295,6 +341,9 @@ class EventQueue:
                     "this client runs in another event loop: await it there, or make one client a loop"
                     " (track() and stats() work from anywhere)"
                 )
+        with self._lock:
+            # An attempt that had not begun when its task was cancelled, or whose loop was just closed, never ends.
+            self._batcher.reclaim()
         self._waiters = Waiters()
         self._runner = Runner(
             Core(
@@ -302,13 +351,21 @@ class EventQueue:
                 lock=self._lock,
                 clock=self._clock,
                 reporter=self._reporter,
-                deliver=self._deliver,
+                screen=self._screen,
+                deliver=self._deliver_batch,
                 draw=self._draw,
                 after_turn=self._after_turn,
                 ended=self._ended,
+                cancelled=self._cancelled,
             )
         )
         return self._runner
+
+    async def _deliver_batch(self, batch: Batch) -> Outcome:
+        return await self._deliver(batch.body())
+
+    async def _cancelled(self) -> None:
+        """Leave what waits where it is: the task may be begun again."""
 
     def _after_turn(self, settlements: Iterable[Settlement]) -> None:
         with self._lock:
@@ -366,5 +423,13 @@ class EventQueue:
     def __del__(self) -> None:
         held = self._batcher.pending if hasattr(self, "_batcher") else 0
         runner = getattr(self, "_runner", None)
-        if self._final_report is None and (held or runner is not None):
+        if self._final_report is None and not self._warned and (held or runner is not None):
+            self._warned = True
             warnings.warn(f"unclosed event queue with {held} events; await aclose()", ResourceWarning, 2, self)
+
+
+def _warn_at_exit(queue: "weakref.ref[EventQueue]") -> None:
+    """Have a queue warn that is still there when the interpreter exits: later, warnings may be gone before it is."""
+    alive = queue()
+    if alive is not None:
+        alive.__del__()

@@ -7,7 +7,7 @@ from typing import Any, Final
 from algolia_events._batching import Settlement
 from algolia_events._clock import Clock
 from algolia_events.abc import Hook
-from algolia_events.reports import DropReason, Health, HealthState
+from algolia_events.reports import DropReason, Health, HealthState, QueueStats
 
 _log: Final = logging.getLogger("algolia_events")
 _SECONDS_BETWEEN_WARNINGS: Final = 30.0
@@ -38,6 +38,14 @@ class Reporter:
                 if key not in self._failed_hooks:
                     self._failed_hooks.add(key)
                     _log.exception("algolia_events.hook_failed", extra={"hook": type(hook).__name__, "method": name})
+
+    def attached(self, stats: Callable[[], QueueStats], max_events: int) -> None:
+        """Introduce the queue to the hooks."""
+        self.tell(lambda hook: hook.attached(stats, max_events), "attached")
+
+    def background(self) -> None:
+        """Let the hooks prepare the context of the background task."""
+        self.tell(lambda hook: hook.background(), "background")
 
     def tracked(self, event: object) -> None:
         """Report an event that was taken in."""

@@ -1,6 +1,7 @@
 """Decide what an answer means and when the next request may leave. No I/O, no clock, no randomness."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import attrs
 
@@ -62,7 +63,20 @@ class Blocked:
     reason: str
 
 
-Outcome = Accepted | Refused | TooLarge | Failed | Blocked
+@attrs.frozen
+class Stored:
+    """The batch is safe in the outbox."""
+
+
+@attrs.frozen
+class Moved:
+    """The batch goes on without the outbox, on the books of those who send it."""
+
+    take_over: Callable[[Any], None]
+    """Puts the batch on those books."""
+
+
+Outcome = Accepted | Refused | TooLarge | Failed | Blocked | Stored | Moved
 
 
 def classify_response(response: Response, *, wall: float) -> Outcome:

@@ -1,6 +1,7 @@
 """The background task: asks the core what may leave, sends it, and books the verdict."""
 
 import asyncio
+import contextvars
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
@@ -13,8 +14,10 @@ import attrs
 from algolia_events import _limits
 from algolia_events._batching import Batch, Batcher, Settlement
 from algolia_events._clock import Clock
+from algolia_events._codec._peek import user_tokens
 from algolia_events._reporting import Reporter
-from algolia_events._retry import Accepted, Blocked, Failed, Outcome, Refused, TooLarge
+from algolia_events._retry import Accepted, Blocked, Failed, Moved, Outcome, Refused, Stored, TooLarge
+from algolia_events._screening import Screen
 from algolia_events.reports import DropReason, Health, HealthState
 
 _RESULTS: Final = {
@@ -23,6 +26,8 @@ _RESULTS: Final = {
     TooLarge: "too_large",
     Failed: "failed",
     Blocked: "blocked",
+    Stored: "stored",
+    Moved: "moved",
 }
 
 
@@ -34,13 +39,16 @@ class Core:
     lock: AbstractContextManager[object]
     clock: Clock
     reporter: Reporter
-    deliver: Callable[[bytes], Awaitable[Outcome]]
+    screen: Screen
+    deliver: Callable[[Batch], Awaitable[Outcome]]
     draw: Callable[[], float]
     """Draws evenly from [0, 1)."""
     after_turn: Callable[[Iterable[Settlement]], None]
     """Is told, in the loop, what has been settled, whenever something may have been."""
     ended: Callable[[DropReason, int], None]
     """Is told why the work is over, and how many events had to be given up."""
+    cancelled: Callable[[], Awaitable[None]]
+    """Has a last chance to save what waits, when the task is cancelled from outside; what it awaits is not."""
 
 
 class Runner:
@@ -56,7 +64,10 @@ class Runner:
         self.loop = asyncio.get_running_loop()
         self._closing_at = math.inf
         self._told = _gist(self._health())
-        self.task = asyncio.create_task(self._main(), name="algolia_events")
+        # Its own context: a request of the application that happens to start it must not seem to cause what it sends.
+        context = contextvars.Context()
+        context.run(core.reporter.background)
+        self.task = asyncio.create_task(self._main(), name="algolia_events", context=context)
 
     def wake(self) -> None:
         """Have the task look again; from any thread. Nothing happens when the loop is closed already."""
@@ -79,6 +90,9 @@ class Runner:
                 while await self._turn(attempts):
                     pass
                 attempts.cancel_scope.cancel()
+        except asyncio.CancelledError:
+            await self._core.cancelled()
+            raise
         except Exception as exc:  # noqa: BLE001 - a mistake of ours must not leave anybody waiting for ever
             self._core.reporter.crashed(exc)
             self._end(DropReason.FAILED)
@@ -94,7 +108,8 @@ class Runner:
             if self._closing_at < math.inf:
                 core.batcher.seal()
             wall_ms = core.clock.time_ns() / 1e6
-            while (batch := core.batcher.take(now=now, wall_ms=wall_ms)) is not None:
+            # Past the deadline nothing leaves: it would be broken off at once, and might have arrived all the same.
+            while now < self._closing_at and (batch := core.batcher.take(now=now, wall_ms=wall_ms)) is not None:
                 leaving.append(batch)
             core.batcher.has_news = False
             due = core.batcher.deadline(now=now)
@@ -121,6 +136,8 @@ class Runner:
 
     async def _attempt(self, batch: Batch) -> None:
         core = self._core
+        if core.screen.asks_for_users and self._withdrew_opted_out(batch):
+            return
         began = core.clock.monotonic()
         core.reporter.sent(batch.count, batch.body_size)
         try:
@@ -139,9 +156,19 @@ class Runner:
         self._tell(settlement)
         self._awake.set()
 
+    def _withdrew_opted_out(self, batch: Batch) -> bool:
+        """Take out the events of users who have opted out since; True if there were any, and the rest is in line."""
+        opted_out = self._core.screen.has_opted_out
+        gone = {offset for offset, event in enumerate(batch.events()) if opted_out(*user_tokens(event))}
+        if gone:
+            with self._core.lock:
+                self._core.batcher.withdraw(batch, gone, DropReason.OPTED_OUT)
+            self._awake.set()
+        return bool(gone)
+
     async def _deliver(self, batch: Batch) -> Outcome:
         try:
-            return await self._core.deliver(batch.body())
+            return await self._core.deliver(batch)
         except Exception as exc:  # noqa: BLE001 - a transport of somebody else's may raise anything; events stay ours
             return Failed(reason=f"the transport raised {type(exc).__name__}", ambiguous=True)
 

@@ -1,11 +1,11 @@
 """The protocols that the library's parts meet at. Implement one to put your own part in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
 from algolia_events._wire import Request, Response
-from algolia_events.reports import DropReason, Health
+from algolia_events.reports import DropReason, Health, QueueStats
 
 
 @runtime_checkable
@@ -32,6 +32,12 @@ class Hook:
     Calls come from the thread where the thing happens: `tracked` and `dropped` from whoever tracks, the rest from the
     event loop. They must return quickly. One that raises is counted, logged once and otherwise ignored.
     """
+
+    def attached(self, stats: Callable[[], QueueStats], max_events: int) -> None:
+        """A queue has been made that will tell this hook; `stats` takes its counters at any time."""
+
+    def background(self) -> None:
+        """The background task is about to start; what is set in `contextvars` here holds in it, and nowhere else."""
 
     def tracked(self, event: object) -> None:
         """An event was taken in."""

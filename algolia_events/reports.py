@@ -68,6 +68,31 @@ class Health:
 
 
 @attrs.frozen(kw_only=True)
+class SendingStats:
+    """Counters of what this process claimed from the outbox, whoever stored it.
+
+    At every moment `claimed == accepted + rejected + sum(dropped.values()) + given_back + in_flight`.
+    """
+
+    claimed: int
+    accepted: int
+    """Taken by the server."""
+    rejected: int
+    """Refused by the server, for good; kept as dead letters."""
+    dropped: Mapping[DropReason, int]
+    """Given up, by reason: expired, opted out, or ambiguous."""
+    given_back: int
+    """Left to others, or to a later start, when this process closed."""
+    in_flight: int
+    """Claimed, and none of these yet."""
+
+    @property
+    def expired(self) -> int:
+        """Older than `max_event_age` when their turn came."""
+        return self.dropped.get(DropReason.EXPIRED, 0)
+
+
+@attrs.frozen(kw_only=True)
 class QueueStats:
     """Counters of events since the queue was made, taken at one moment.
 
@@ -94,6 +119,8 @@ class QueueStats:
     """Requests waiting for their answer."""
     requests: int
     """Requests begun so far."""
+    sending: SendingStats | None = None
+    """The second ledger, of events claimed from a durable outbox; None without one."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,6 +1,7 @@
 """A server's answer is read without being trusted."""
 
 from email.utils import formatdate
+from http import HTTPStatus
 
 import pytest
 from hypothesis import given
@@ -21,10 +22,10 @@ def answer(body: bytes, status: int = 422) -> Response:
     [
         (b'{"status":422,"message":"EventName is required"}', "EventName is required"),
         (b"<html><head><style>b{}</style></head><body><h1>Bad\n Request</h1></body></html>", "Bad Request"),
-        (b"", "Unprocessable Entity"),
+        (b"", HTTPStatus(422).phrase),
         (b'{"status":422,"mess', '{"status":422,"mess'),
-        (b'{"message":17}', "Unprocessable Entity"),
-        (b"[]", "Unprocessable Entity"),
+        (b'{"message":17}', HTTPStatus(422).phrase),
+        (b"[]", HTTPStatus(422).phrase),
         (b"\xff\xfe\x00", "\ufffd\ufffd"),
     ],
 )

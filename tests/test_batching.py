@@ -348,9 +348,9 @@ def test_only_events_that_are_too_old_are_dropped_before_sending() -> None:
     batches = take_all(batcher)
 
     assert [n for batch in batches for n in numbers(batch)] == [1, 2, 4, 5]
-    assert [(item.dropped, item.dropped_count, item.tickets) for item in batcher.dropped()] == [
-        (DropReason.EXPIRED, 2, (0, 3))
-    ]
+    told = [(item.dropped, item.dropped_count, ticket) for item in batcher.dropped() for ticket in item.tickets]
+    assert told == [(DropReason.EXPIRED, 1, 0), (DropReason.EXPIRED, 1, 3)]
+    assert batcher.ledger.dropped == {DropReason.EXPIRED: 2}
 
 
 def test_abandoning_tells_what_may_have_arrived_from_what_did_not() -> None:
@@ -507,9 +507,9 @@ class Anything(RuleBasedStateMachine):
         self.batcher.seal()
         while self.waiting:
             self.now += 4000.0
-            batch = self.take()
-            if batch is not None:
-                self.answer(batch, Accepted())
+            taken = self.take()
+            if taken is not None:
+                self.answer(taken, Accepted())
         self.the_books_add_up()
 
 

@@ -150,7 +150,7 @@ async def test_a_pooled_connection_that_has_died_is_replaced_at_once(transport: 
         session = transport._owned
         assert session is not None
         for pooled in next(iter(session.connector._conns.values())):  # type: ignore[union-attr]
-            pooled[0].transport.abort()
+            pooled[0].transport.abort()  # type: ignore[union-attr]
         response = await transport.send(request(url, body=b"second"))
 
     assert response.status == 200

@@ -4,17 +4,25 @@ No I/O, no clock, no randomness, no locks: `now` comes in as an argument, decisi
 """
 
 from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch, join_body
-from algolia_events._batching._batcher import Batcher, Rejection, Resolution, Settlement
+from algolia_events._batching._batcher import Batcher
+from algolia_events._batching._claim import Claim, pack
+from algolia_events._batching._intake import IntakeBatcher
 from algolia_events._batching._ledger import Ledger
+from algolia_events._batching._line import LineBatcher
+from algolia_events._batching._settlement import Rejection, Resolution, Settlement
 
 __all__ = [
     "ENVELOPE_BYTES",
     "SEPARATOR",
     "Batch",
     "Batcher",
+    "Claim",
+    "IntakeBatcher",
     "Ledger",
+    "LineBatcher",
     "Rejection",
     "Resolution",
     "Settlement",
     "join_body",
+    "pack",
 ]

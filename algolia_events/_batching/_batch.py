@@ -42,7 +42,9 @@ class Batch:
     tickets: dict[int, Any] = attrs.field(factory=dict)
     family: Family | None = None
     ambiguous: bool = False
-    """Whether a request with these events broke after bytes had left."""
+    """Whether the last request with these events broke after bytes had left."""
+    doubtful: bool = False
+    """Whether any request with them did: they may have arrived, whatever became of later ones."""
     era: int = 0
     """The era of the gate that the attempt under way began in."""
     claim: Any = None
@@ -60,6 +62,11 @@ class Batch:
     def events(self) -> list[bytes]:
         """List the encoded events."""
         return SEPARATOR.join(self.pieces).split(SEPARATOR)
+
+    def note_attempt(self, *, ambiguous: bool) -> None:
+        """Note that an attempt ended without a verdict."""
+        self.ambiguous = ambiguous
+        self.doubtful = self.doubtful or ambiguous
 
     def drop_first(self) -> tuple[int, Any]:
         """Take out the first event; return its size, separator included, and its ticket, if any."""
@@ -115,6 +122,7 @@ class Batch:
             tickets={n: t for n, t in self.tickets.items() if first <= n < first + len(events)},
             family=self.family,
             ambiguous=self.ambiguous,
+            doubtful=self.doubtful,
             claim=self.claim,
         )
 
@@ -122,8 +130,3 @@ class Batch:
 def join_body(pieces: Iterable[bytes]) -> bytes:
     """Join encoded events, or runs of them, into the body of a request."""
     return b"".join((_OPENING, SEPARATOR.join(pieces), _CLOSING))
-
-
-def tickets_of(batches: Iterable[Batch]) -> list[Any]:
-    """Collect whoever waits for an event of these batches."""
-    return [ticket for batch in batches for ticket in batch.tickets.values()]

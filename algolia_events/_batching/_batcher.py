@@ -1,18 +1,16 @@
 """The queue's contents and the rules by which they leave."""
 
-import enum
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-import attrs
-
 from algolia_events import _limits
-from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch, Family, tickets_of
+from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch, Family
 from algolia_events._batching._ledger import Ledger
 from algolia_events._batching._open import LOOSE_EVENTS, OpenBatch
-from algolia_events._retry import Accepted, Blocked, Failed, Gate, Outcome, Refused, TooLarge
+from algolia_events._batching._settlement import Rejection, Settlement
+from algolia_events._retry import Accepted, Blocked, Failed, Gate, Moved, Outcome, Refused, Stored, TooLarge
 from algolia_events.config import QueueOptions
 from algolia_events.reports import DropReason
 
@@ -27,44 +25,6 @@ _LARGEST_BODY: Final = _limits.MAX_REQUEST_BYTES - 1
 def _is_too_large(size: int) -> bool:
     """Say whether an event of `size` bytes, its separator included, is too much for a request of its own."""
     return size - _SEPARATOR_BYTES + ENVELOPE_BYTES > _LARGEST_BODY
-
-
-class Resolution(enum.Enum):
-    """What whoever waits for an event is told."""
-
-    DELIVERED = enum.auto()
-    REJECTED = enum.auto()
-    DROPPED = enum.auto()
-
-
-@attrs.frozen
-class Rejection:
-    """Events that the server refused for good, with its status and words."""
-
-    events: list[bytes]
-    status: int
-    message: str
-
-
-@attrs.frozen(kw_only=True)
-class Settlement:
-    """What a decision changed: who is to be told what, and what is worth a line in the log."""
-
-    delivered: int = 0
-    rejection: Rejection | None = None
-    dropped: DropReason | None = None
-    dropped_count: int = 0
-    tickets: tuple[Any, ...] = ()
-    """Whoever waited for the events settled here; all of them are told the same."""
-
-    @property
-    def resolution(self) -> Resolution | None:
-        """What they are told; None when nothing is final yet."""
-        if self.delivered:
-            return Resolution.DELIVERED
-        if self.rejection is not None:
-            return Resolution.REJECTED
-        return None if self.dropped is None else Resolution.DROPPED
 
 
 _UNDECIDED: Final = Settlement()
@@ -109,28 +69,37 @@ class Batcher:
             refused = self._make_room(size)
             if refused is not None:
                 return self.ledger.refuse(refused)
-        if self._open.size + size > self._open_limit:
+        batch = self._open
+        filled = batch.size + size
+        if filled > self._open_limit:
             if _is_too_large(size):
                 return self.ledger.refuse(DropReason.TOO_LARGE)
             self.seal()
-        batch = self._open
+            batch, filled = self._open, size
         if ticket is not None:
             batch.tickets[batch.first + batch.count] = ticket
         batch.loose.append(text)
-        batch.count += 1
-        batch.size += size
+        batch.size = filled
+        batch.count = count = batch.count + 1
         if stamp < batch.oldest_ms:  # noqa: PLR1730 - min() would cost five times as much, once an event
             batch.oldest_ms = stamp
         self._events += 1
         self._bytes += size
         self.ledger.tracked += 1
+        if count >= batch.milestone:
+            self._pass_milestone(batch)
+        return None
+
+    def _pass_milestone(self, batch: OpenBatch) -> None:
+        """Do what the first event, each run of them and the last one call for."""
         if batch.count == 1:
             self.has_news = True
-        if len(batch.loose) >= LOOSE_EVENTS:
-            batch.pack()
         if batch.count >= self._batch_events:
             self.seal()
-        return None
+            return
+        if len(batch.loose) >= LOOSE_EVENTS:
+            batch.pack()
+        batch.milestone = min(batch.count + LOOSE_EVENTS - len(batch.loose), self._batch_events)
 
     def fits(self, size: int) -> bool:
         """Say whether an event of `size` bytes would find room without another giving way."""
@@ -163,9 +132,10 @@ class Batcher:
         if not oldest.count:
             self._ready.popleft()
         self._release(1, freed)
-        self.ledger.dropped[DropReason.QUEUE_FULL] += 1
+        reason = DropReason.AMBIGUOUS if oldest.doubtful else DropReason.QUEUE_FULL
+        self.ledger.dropped[reason] += 1
         tickets = () if ticket is None else (ticket,)
-        self._dropped.append(Settlement(dropped=DropReason.QUEUE_FULL, dropped_count=1, tickets=tickets))
+        self._dropped.append(Settlement(dropped=reason, dropped_count=1, tickets=tickets))
 
     def seal(self) -> None:
         """Close the open batch, so that it may leave without waiting for more."""
@@ -209,28 +179,39 @@ class Batcher:
 
     def _begin(self, batch: Batch) -> Batch:
         if batch.ambiguous:
-            self.ledger.possible_duplicates += batch.count
+            self._books(batch).possible_duplicates += batch.count
             batch.ambiguous = False
         batch.era = self.gate.era
         self._in_flight.add(batch)
-        self.ledger.requests += 1
+        self._books(batch).requests += 1
         return batch
+
+    def _books(self, batch: Batch) -> Ledger:  # noqa: ARG002 - a line that holds claims has two
+        """Find the ledger that the events of a batch are booked in."""
+        return self.ledger
 
     def _drop_expired(self, batch: Batch, wall_ms: float) -> None:
         limit = wall_ms - self._options.max_event_age * 1000
         stamps = [self._timestamp_of(event) for event in batch.events()]
         old = {offset for offset, stamp in enumerate(stamps) if stamp is not None and stamp < limit}
-        rest = list(batch.without(old))
-        for part in rest:
+        for part in self._take_out(batch, old, DropReason.EXPIRED):
             offset = part.first - batch.first
             known = [s for s in stamps[offset : offset + part.count] if s is not None]
             part.oldest_ms = min(known, default=int(wall_ms))
-        kept = set(tickets_of(rest))
-        gone = tuple(t for t in batch.tickets.values() if t not in kept)
-        self._release(len(old), batch.size - sum(part.size for part in rest))
-        self.ledger.dropped[DropReason.EXPIRED] += len(old)
-        self._dropped.append(Settlement(dropped=DropReason.EXPIRED, dropped_count=len(old), tickets=gone))
+
+    def withdraw(self, batch: Batch, offsets: set[int], reason: DropReason) -> None:
+        """Give up some events of a batch that `take()` handed out; the others go back in line."""
+        self._in_flight.discard(batch)
+        self._books(batch).requests -= 1  # it was handed out to become one, and does not
+        self._take_out(batch, offsets, reason)
+
+    def _take_out(self, batch: Batch, offsets: set[int], reason: DropReason) -> list[Batch]:
+        """Drop the events at these offsets, put back and return what is left of the batch."""
+        rest = list(batch.without(offsets))
+        gone = batch.without(set(range(batch.count)) - offsets)
+        self._dropped += [self._drop(part, reason) for part in gone]
         self._put_back(rest)
+        return rest
 
     # --- verdicts ------------------------------------------------------------------------------------------------
 
@@ -241,8 +222,8 @@ class Batcher:
             case Accepted():
                 self.gate.answered(batch.era)
                 self._release(batch.count, batch.size)
-                self.ledger.delivered += batch.count
-                return Settlement(delivered=batch.count, tickets=tuple(batch.tickets.values()))
+                self._books(batch).delivered += batch.count
+                return Settlement(delivered=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)
             case Refused():
                 self.gate.answered(batch.era)
                 return self._refused(batch, outcome)
@@ -256,6 +237,18 @@ class Batcher:
                 self.gate.blocked(batch.era, outcome, now=now)
                 self._put_back([batch])
                 return _UNDECIDED
+            case Stored() | Moved():
+                self.gate.answered(batch.era)
+                return self._passed_on(batch, outcome)
+
+    def _passed_on(self, batch: Batch, outcome: Stored | Moved) -> Settlement:
+        self._release(batch.count, batch.size)
+        if isinstance(outcome, Moved):
+            self.ledger.tracked -= batch.count
+            outcome.take_over(batch)
+            return _UNDECIDED
+        self.ledger.stored += batch.count
+        return Settlement(stored=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)
 
     def _refused(self, batch: Batch, outcome: Refused) -> Settlement:
         family = batch.family = batch.family or Family(_REFUSALS_PER_BATCH)
@@ -279,7 +272,7 @@ class Batcher:
         return _UNDECIDED
 
     def _failed(self, batch: Batch, outcome: Failed) -> Settlement:
-        batch.ambiguous = outcome.ambiguous
+        batch.note_attempt(ambiguous=outcome.ambiguous)
         if outcome.ambiguous and self._options.on_ambiguous == "drop":
             return self._drop(batch, DropReason.AMBIGUOUS)
         self._put_back([batch])
@@ -287,13 +280,16 @@ class Batcher:
 
     def _reject(self, batch: Batch, status: int, message: str) -> Settlement:
         self._release(batch.count, batch.size)
-        self.ledger.rejected += batch.count
-        return Settlement(rejection=Rejection(batch.events(), status, message), tickets=tuple(batch.tickets.values()))
+        self._books(batch).rejected += batch.count
+        rejection = Rejection(batch.events(), status, message)
+        return Settlement(rejection=rejection, tickets=tuple(batch.tickets.values()), batch=batch)
 
     def _drop(self, batch: Batch, reason: DropReason) -> Settlement:
+        reason = DropReason.AMBIGUOUS if batch.doubtful else reason
         self._release(batch.count, batch.size)
-        self.ledger.dropped[reason] += batch.count
-        return Settlement(dropped=reason, dropped_count=batch.count, tickets=tuple(batch.tickets.values()))
+        self._books(batch).dropped[reason] += batch.count
+        tickets = tuple(batch.tickets.values())
+        return Settlement(dropped=reason, dropped_count=batch.count, tickets=tickets, batch=batch)
 
     def _put_back(self, batches: Iterable[Batch]) -> None:
         """Bring batches back into the line, each where its first event's number belongs."""
@@ -316,17 +312,22 @@ class Batcher:
         self.has_news = True
 
     def interrupt(self, batch: Batch, *, ambiguous: bool) -> None:
-        """Bring a batch back whose attempt was broken off by us; `ambiguous` if bytes of it had left."""
-        self._in_flight.discard(batch)
-        batch.ambiguous = ambiguous
-        self._put_back([batch])
+        """Bring a batch back whose attempt was broken off by us; `ambiguous` if bytes of it may have left."""
+        if batch in self._in_flight:  # else an attempt that was left behind in a dead loop ends after `reclaim()`
+            self._in_flight.remove(batch)
+            batch.note_attempt(ambiguous=ambiguous)
+            self._put_back([batch])
+
+    def reclaim(self) -> None:
+        """Bring back what is in flight, since nobody is left to end those attempts: they may have arrived."""
+        for batch in tuple(self._in_flight):
+            self.interrupt(batch, ambiguous=True)
 
     def abandon(self, reason: DropReason) -> list[Settlement]:
         """Give up everything: what may have arrived as ambiguous, the rest for `reason`."""
-        for batch in tuple(self._in_flight):
-            self.interrupt(batch, ambiguous=True)
+        self.reclaim()
         self.seal()
-        given_up = [self._drop(b, DropReason.AMBIGUOUS if b.ambiguous else reason) for b in self._ready]
+        given_up = [self._drop(b, reason) for b in self._ready]
         self._ready.clear()
         return given_up
 

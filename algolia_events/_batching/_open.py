@@ -18,11 +18,13 @@ class OpenBatch:
     Attributes are read and changed by `Batcher.add` directly: a call an event would be a tenth of the whole cost.
     """
 
-    __slots__ = ("count", "due", "first", "loose", "oldest_ms", "pieces", "size", "tickets")
+    __slots__ = ("count", "due", "first", "loose", "milestone", "oldest_ms", "pieces", "size", "tickets")
 
     def __init__(self, first: int) -> None:
         self.first = first
         self.count = 0
+        self.milestone = 1
+        """The count at which there is more to do than to take an event in."""
         self.size = 0
         self.oldest_ms = 1 << 63
         self.due: float | None = None

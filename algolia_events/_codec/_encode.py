@@ -104,10 +104,11 @@ _WRITE_TEXTS: Final = """\
         else:
             texts = ','.join(map(quote, items))
 """
-# Of an event only: it may be that of an agent's message, which holds any visible ASCII.
+# Of an event only: it may be that of an agent's message, which holds any visible ASCII and begins with an "m".
 _WRITE_QUERY_ID: Final = """\
     query_id = event.query_id
-    query_id = quote(query_id) if query_id[0] == 'm' else f'"{query_id}"'
+    if query_id > 'g':
+        query_id = quote(query_id)[1:-1]
 """
 
 
@@ -151,8 +152,16 @@ def _encoder(cls: type[TypedEvent]) -> Encoder:
     pieces = _pieces(cls, names)
     if "query_id" in names:
         statements += _WRITE_QUERY_ID
-        pieces = pieces.replace(_PIECES["query_id"], "{query_id}")
-    source = f"def encode(event, now_ms):\n{statements}    return f'''{{{{{start}{pieces}}}}}'''\n"
+        pieces = pieces.replace(_PIECES["query_id"], '"{query_id}"')
+    # Written out twice, since a piece that is left out or not costs a string of its own, and most events have this one.
+    optional = _pieces(cls, ["authenticated_user_token"])
+    present = f',"{WIRE_NAMES["authenticated_user_token"]}":{_PIECES["authenticated_user_token"]}'
+    source = (
+        f"def encode(event, now_ms):\n{statements}"
+        f"    if event.authenticated_user_token is None:\n"
+        f"        return f'''{{{{{start}{pieces.replace(optional, '')}}}}}'''\n"
+        f"    return f'''{{{{{start}{pieces.replace(optional, present)}}}}}'''\n"
+    )
     return _compile(cls, source, write_object_data=_write_object_data)
 
 

@@ -58,6 +58,15 @@ def parse_event(mapping: Mapping[str, Any]) -> TypedEvent:
     """
     if not isinstance(mapping, Mapping):
         raise InvalidEventError("event", [("event", f"expected a mapping, got {kind_of(mapping)}")])
+    try:
+        return _parse(mapping)
+    except InvalidEventError:
+        raise
+    except Exception as exc:  # a mapping of somebody else's class may raise anything when it is read
+        raise InvalidEventError("event", [("event", f"cannot be read: it raised {type(exc).__name__}")]) from exc
+
+
+def _parse(mapping: Mapping[str, Any]) -> TypedEvent:
     fields, problems = wire_fields(mapping)
     kind, of_type = take_kind(fields)
     problems += of_type

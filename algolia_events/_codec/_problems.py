@@ -122,4 +122,4 @@ def _stranger(name: object, cls: type[TypedEvent]) -> tuple[str, str]:
         return name, "is for events of type click about objects"
     if name in WIRE_NAMES:
         return name, f"is no field on the wire; write {WIRE_NAMES[name]}"
-    return shown(name), f"is no field of {cls.__name__}; RawEvent sends any field"
+    return shown(name) or "(empty name)", f"is no field of {cls.__name__}; RawEvent sends any field"

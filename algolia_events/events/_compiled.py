@@ -15,13 +15,15 @@ import attrs
 
 from algolia_events import _limits
 from algolia_events.errors import InvalidEventError
-from algolia_events.events._rules import MAX_INT32, MAX_INT64, BrokenRuleError, event_name
+from algolia_events.events._rules import MAX_INT32, MAX_INT64, BrokenRuleError, event_name, non_empty
 
 C = TypeVar("C", bound="Checked")
 
 _BOUND: Final[int] = 10 ** (_limits.MAX_AMOUNT_LENGTH - 1)
-_MAX_KNOWN_NAMES: Final = 1024
+_MAX_KNOWN: Final = 1024
+_MAX_KNOWN_LENGTH: Final = 256
 _known_names: Final[set[str]] = set()
+_known_indexes: Final[set[str]] = set()
 
 
 class Checked:
@@ -38,15 +40,22 @@ class Checked:
         yield from ()
 
 
-def _is_event_name(name: str) -> bool:
-    """Tell whether a name is legal and remember it: an application has few, and knowing one is quickest."""
-    try:
-        event_name(name)
-    except BrokenRuleError:
-        return False
-    if len(_known_names) < _MAX_KNOWN_NAMES:
-        _known_names.add(name)
-    return True
+def _remembers(rule: Callable[[str], str], known: set[str]) -> Callable[[str], bool]:
+    """Make the function that tells whether a string keeps a rule, and notes in `known` that it does.
+
+    For names of which an application has few: to find one in a set is quickest.
+    """
+
+    def keeps(value: str) -> bool:
+        try:
+            rule(value)
+        except BrokenRuleError:
+            return False
+        if len(known) < _MAX_KNOWN and len(value) <= _MAX_KNOWN_LENGTH:
+            known.add(value)
+        return True
+
+    return keeps
 
 
 def _is_plain_amount(value: object) -> bool:
@@ -72,18 +81,21 @@ _SORTED_BYTES: Final = bytes(
     else _ILLEGAL
     for byte in range(256)
 )
-_TEXT: Final = "type({0}) is str and {0} and ({0}.isascii() or {0}.encode())"
+_TEXT: Final = "type({0}) is str and {1} and ({1}.isascii() or {1}.encode())"
 _TOKEN: Final = f"type({{0}}) is str and {{0}} and len({{0}}) <= {_limits.MAX_USER_TOKEN_LENGTH}"
 _LIST: Final = "type({0}) is tuple and {0} and len({0}) <= {1}"
 _FAST_RULES: Final = {
     "event_name": "type(event_name) is str and (event_name in known_names or is_event_name(event_name))",
-    "index": _TEXT.format("index"),
+    "index": "type(index) is str and (index in known_indexes or is_index(index))",
     "user_token": _TOKEN.format("user_token"),
     "authenticated_user_token": _TOKEN.format("authenticated_user_token"),
     "timestamp": (f"type(timestamp) is int and {_limits.MIN_TIMESTAMP_MS} <= timestamp < {_limits.MAX_TIMESTAMP_MS}"),
+    # One object is what most events are about, and worth a way of its own.
     "object_ids": (
-        _LIST.format("object_ids", _limits.MAX_OBJECT_IDS)
-        + " and all(object_ids) and ((joined := ''.join(object_ids)).isascii() or joined.encode())"
+        "type(object_ids) is tuple and ("
+        + _TEXT.format("(only := object_ids[0])", "only")
+        + f" if len(object_ids) == 1 else 0 < len(object_ids) <= {_limits.MAX_OBJECT_IDS}"
+        " and all(object_ids) and ((joined := ''.join(object_ids)).isascii() or joined.encode()))"
     ),
     "filters": _LIST.format("filters", _limits.MAX_FILTERS),
     "positions": _LIST.format("positions", _limits.MAX_OBJECT_IDS),
@@ -97,7 +109,7 @@ _FAST_RULES: Final = {
     "price": "is_plain_amount(price)",
     "discount": "is_plain_amount(discount)",
     "quantity": f"type(quantity) is int and {-MAX_INT32} <= quantity <= {MAX_INT32}",
-    "agent_id": _TEXT.format("agent_id"),
+    "agent_id": _TEXT.format("agent_id", "agent_id"),
 }
 _TOKENS_RULE: Final = (
     f"{_ILLEGAL} not in (user_token if authenticated_user_token is None else user_token + authenticated_user_token)"
@@ -127,10 +139,12 @@ def checked(cls: type[C]) -> type[C]:
         **vars(sys.modules[cls.__module__]),  # for the names in `fast_rule`
         "Frozen": cls,
         "Open": open_cls,
-        "become": object.__setattr__,
+        "become": vars(object)["__class__"].__set__,  # past `__setattr__`, which refuses
         "settle": _settle,
         "known_names": _known_names,
-        "is_event_name": _is_event_name,
+        "is_event_name": _remembers(event_name, _known_names),
+        "known_indexes": _known_indexes,
+        "is_index": _remembers(non_empty, _known_indexes),
         "is_plain_amount": _is_plain_amount,
         "SORTED_BYTES": _SORTED_BYTES,
         **defaults,
@@ -178,7 +192,7 @@ def _source(cls: type[Checked], names: list[str], defaults: dict[str, Any]) -> s
             "        fine = False",
             "    if not fine:",
             f"        {', '.join(names)}, = settle(Frozen, {{{', '.join(f'{name!r}: {name}' for name in names)}}})",
-            "    become(self, '__class__', Open)",
+            "    become(self, Open)",
             *(f"    self.{name} = {name}" for name in names),
             "    self.__class__ = Frozen",
             "",

@@ -1,0 +1,110 @@
+"""Groups claimed from an outbox on their way through the line, and what becomes of each of their events."""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch
+from algolia_events._batching._settlement import Settlement
+from algolia_events._groups import ClaimedGroup, DeadLetter
+
+
+@attrs.frozen
+class Fate:
+    """What became of some events of a claim: counts by origin under "delivered", "rejected" or a `DropReason`."""
+
+    kind: str
+    by_origin: Counter[str]
+
+
+class Claim:
+    """Groups that leave in one request. Its first event has the number `first` in the line."""
+
+    def __init__(self, groups: Sequence[ClaimedGroup]) -> None:
+        self.groups = groups
+        self.first = 0
+        self.rejected: list[DeadLetter] = []
+        self._unsettled = sum(group.count for group in groups)
+        self._left: dict[int, bytes] = {}
+
+    def batch(self) -> Batch:
+        """Make the batch that is sent."""
+        bodies = [group.body for group in self.groups]
+        return Batch(
+            first=0,
+            count=sum(group.count for group in self.groups),
+            size=sum(map(len, bodies)) + len(SEPARATOR) * len(bodies),
+            oldest_ms=min(group.oldest_ms for group in self.groups),
+            pieces=deque(bodies),
+            claim=self,
+        )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether something final is known of each event."""
+        return not self._unsettled
+
+    def book(self, settlement: Settlement, batch: Batch, *, wall_ms: int) -> Fate:
+        """Note what became of a batch cut from this claim, and say so by the origin of its events."""
+        start = batch.first - self.first
+        self._unsettled -= batch.count
+        rejection = settlement.rejection
+        if rejection is not None:
+            self.rejected += [
+                DeadLetter(event=event, status=rejection.status, message=rejection.message, rejected_ms=wall_ms)
+                for event in rejection.events
+            ]
+            return Fate("rejected", self._origins(start, batch.count))
+        if settlement.given_back:
+            self._left.update(enumerate(batch.events(), start))
+            return Fate("given_back", self._origins(start, batch.count))
+        kind = "delivered" if settlement.dropped is None else str(settlement.dropped)
+        return Fate(kind, self._origins(start, batch.count))
+
+    def verdict(self) -> tuple[list[ClaimedGroup], list[ClaimedGroup]]:
+        """Sort the groups into those that are done, and those that are left, with what is left of them."""
+        done: list[ClaimedGroup] = []
+        left: list[ClaimedGroup] = []
+        for start, group in self._starts():
+            events = [self._left[n] for n in range(start, start + group.count) if n in self._left]
+            if not events:
+                done.append(group)
+            elif len(events) == group.count:
+                left.append(group)
+            else:
+                left.append(attrs.evolve(group, body=SEPARATOR.join(events), count=len(events)))
+        return done, left
+
+    def _starts(self) -> Iterator[tuple[int, ClaimedGroup]]:
+        start = 0
+        for group in self.groups:
+            yield start, group
+            start += group.count
+
+    def _origins(self, start: int, count: int) -> Counter[str]:
+        """Count the events from `start` on by the origin of their groups."""
+        origins: Counter[str] = Counter()
+        for begin, group in self._starts():
+            shared = min(start + count, begin + group.count) - max(start, begin)
+            if shared > 0:
+                origins[group.origin] += shared
+        return origins
+
+
+def pack(groups: Iterable[ClaimedGroup], *, max_events: int, max_body: int) -> list[Claim]:
+    """Join groups, in their order, into claims of one request each; a group that is larger makes one alone."""
+    claims: list[Claim] = []
+    run: list[ClaimedGroup] = []
+    events, size = 0, ENVELOPE_BYTES
+    for group in groups:
+        added = len(group.body) + len(SEPARATOR)
+        if run and (events + group.count > max_events or size + added > max_body):
+            claims.append(Claim(run))
+            run, events, size = [], 0, ENVELOPE_BYTES
+        run.append(group)
+        events += group.count
+        size += added
+    if run:
+        claims.append(Claim(run))
+    return claims

@@ -1,0 +1,106 @@
+"""The batcher that sends what was claimed from an outbox, besides events of this process."""
+
+from types import MappingProxyType
+from typing import Any
+
+from algolia_events._batching._batch import Batch
+from algolia_events._batching._batcher import Batcher
+from algolia_events._batching._claim import Claim
+from algolia_events._batching._ledger import Ledger
+from algolia_events._batching._open import OpenBatch
+from algolia_events._batching._settlement import Settlement
+from algolia_events._retry import Gate
+from algolia_events.config import QueueOptions
+from algolia_events.reports import DropReason, SendingStats
+
+
+class LineBatcher(Batcher):
+    """Holds claims as well, on books of their own; both share the room, the slots and the gate."""
+
+    def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Any) -> None:
+        super().__init__(options, gate, timestamp_of=timestamp_of)
+        self.sending = Ledger()
+        self._given_back = 0
+
+    def admit_claim(self, claim: Claim) -> None:
+        """Take in what was claimed, behind what waits."""
+        batch = claim.batch()
+        self._admit(batch)
+        claim.first = batch.first
+
+    def take_over(self, batch: Batch) -> None:
+        """Take in a batch of this process's events, that could not be stored."""
+        tickets = {number - batch.first: ticket for number, ticket in batch.tickets.items()}
+        self._admit(batch)
+        batch.tickets = {number + batch.first: ticket for number, ticket in tickets.items()}
+
+    def has_room_for(self, batch: Batch) -> bool:
+        """Say whether a batch finds room."""
+        return self._events + batch.count <= self._max_events and self._bytes + batch.size <= self._max_bytes
+
+    def _admit(self, batch: Batch) -> None:
+        self.seal()
+        batch.first = self.admitted
+        self._open = OpenBatch(first=batch.first + batch.count)
+        self._ready.append(batch)
+        self._events += batch.count
+        self._bytes += batch.size
+        self._books(batch).tracked += batch.count
+        self.has_news = True
+
+    def _books(self, batch: Batch) -> Ledger:
+        return self.ledger if batch.claim is None else self.sending
+
+    def give_back(self, *, keep: int = 0) -> list[Settlement]:
+        """Let go of the claims that wait, except the `keep` oldest."""
+        waiting = [batch for batch in self._ready if batch.claim is not None][keep:]
+        for batch in waiting:
+            self._ready.remove(batch)
+            self._release(batch.count, batch.size)
+            self._given_back += batch.count
+            if batch.ambiguous:  # whoever sends it next cannot know that it may have arrived
+                self.sending.possible_duplicates += batch.count
+        return [Settlement(batch=batch, given_back=True) for batch in waiting]
+
+    def abandon(self, reason: DropReason) -> list[Settlement]:
+        """Give back what was claimed, and give up the rest; see `Batcher.abandon`."""
+        return [*self.give_back(), *super().abandon(reason)]
+
+    def ease(self, *, keep_probe: bool) -> list[Settlement]:
+        """In an outage, let go of the claims that wait, but for what the next probe takes: others may do better."""
+        if self.gate.is_open:
+            return []
+        return self.give_back(keep=1 if keep_probe and not self._in_flight else 0)
+
+    @property
+    def batches(self) -> int:
+        """Batches held, under way or not."""
+        return len(self._ready) + len(self._in_flight)
+
+    @property
+    def pending(self) -> int:
+        """Events of this process waiting or in flight; claimed ones have books of their own."""
+        return super().pending - self._claimed()
+
+    @property
+    def pending_bytes(self) -> int:
+        """What those events and their separators take, in bytes."""
+        return self._bytes - sum(batch.size for batch in self._claims())
+
+    def sending_stats(self) -> SendingStats:
+        """Take the counters of what was claimed."""
+        books = self.sending
+        return SendingStats(
+            claimed=books.tracked,
+            accepted=books.delivered,
+            rejected=books.rejected,
+            dropped=MappingProxyType(dict(books.dropped)),
+            given_back=self._given_back,
+            in_flight=self._claimed(),
+        )
+
+    def _claims(self) -> list[Batch]:
+        return [batch for batch in (*self._ready, *self._in_flight) if batch.claim is not None]
+
+    def _claimed(self) -> int:
+        return sum(batch.count for batch in self._claims())

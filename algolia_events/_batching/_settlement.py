@@ -1,0 +1,56 @@
+"""What a decision of the batcher means for those outside."""
+
+import enum
+from typing import Any
+
+import attrs
+
+from algolia_events._batching._batch import Batch
+from algolia_events.reports import DropReason
+
+
+class Resolution(enum.Enum):
+    """What whoever waits for an event is told."""
+
+    STORED = enum.auto()
+    DELIVERED = enum.auto()
+    REJECTED = enum.auto()
+    DROPPED = enum.auto()
+
+
+@attrs.frozen
+class Rejection:
+    """Events that the server refused for good, with its status and words."""
+
+    events: list[bytes]
+    status: int
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class Settlement:
+    """What a decision changed: who is to be told what, and what is worth a line in the log."""
+
+    delivered: int = 0
+    rejection: Rejection | None = None
+    dropped: DropReason | None = None
+    dropped_count: int = 0
+    stored: int = 0
+    """Events that are safe in the outbox."""
+    tickets: tuple[Any, ...] = ()
+    """Whoever waited for the events settled here; all of them are told the same."""
+    batch: Batch | None = None
+    """What was settled here, where that is a whole batch."""
+    given_back: bool = False
+    """Whether the batch goes back to the outbox that it was claimed from."""
+
+    @property
+    def resolution(self) -> Resolution | None:
+        """What they are told; None when nothing is final yet."""
+        if self.stored:
+            return Resolution.STORED
+        if self.delivered:
+            return Resolution.DELIVERED
+        if self.rejection is not None:
+            return Resolution.REJECTED
+        return None if self.dropped is None else Resolution.DROPPED

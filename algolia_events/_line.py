@@ -1,0 +1,111 @@
+"""The way to Algolia of what an outbox hands out, and of what cannot wait for one."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from algolia_events._batching import Batch, Claim, LineBatcher, Settlement
+from algolia_events._codec._peek import event_timestamp
+from algolia_events._queue import EventQueue
+from algolia_events._retry import Gate, Moved
+from algolia_events.reports import SendingStats
+
+ClaimListener = Callable[[Claim, Settlement, Batch], None]
+
+
+class Line(EventQueue):
+    """An `EventQueue` that also sends claims, and says what becomes of them.
+
+    Args as `EventQueue`; `on_claim` is told of each settlement that concerns a claim, `on_turn` whenever there may be
+    room for more. Both are called in the event loop, and may be set until it is started.
+    """
+
+    _batcher: LineBatcher
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.on_claim: ClaimListener = _ignore
+        self.on_turn: Callable[[], None] = _ignore
+        super().__init__(*args, **options)
+
+    def _make_batcher(self, gate: Gate) -> LineBatcher:
+        return LineBatcher(self._options, gate, timestamp_of=event_timestamp)
+
+    def room_for_claims(self) -> int:
+        """Say how many more requests' worth of claims is wanted: a slot's for each, one ahead, one in an outage."""
+        with self._lock:
+            wanted = self._options.in_flight + 1 if self._batcher.gate.is_open else 1
+            return max(0, wanted - self._batcher.batches)
+
+    def admit(self, claims: Iterable[Claim]) -> None:
+        """Send claims."""
+        with self._lock:
+            for claim in claims:
+                self._batcher.admit_claim(claim)
+            self._batcher.has_news = False
+        self._ensure_runner().wake()
+
+    def take_over(self, batch: Batch) -> Moved | None:
+        """Offer to send a batch that could not be stored; None without room for it."""
+        with self._lock:
+            if self._closed_for is not None or not self._batcher.has_room_for(batch):
+                return None
+        return Moved(self._take_over)
+
+    def _take_over(self, batch: Batch) -> None:
+        with self._lock:
+            self._batcher.take_over(batch)
+        self._ensure_runner().wake()
+
+    def ensure_started(self) -> None:
+        """Start the background task in the running loop, unless it runs; errors as `start()`."""
+        self._ensure_runner()
+
+    def give_back(self) -> None:
+        """Let go of the claims that wait."""
+        with self._lock:
+            given_back = self._batcher.give_back()
+        self._after_turn(given_back)
+
+    def ease(self, *, keep_probe: bool) -> None:
+        """In an outage, let go of what need not be held, except for one more probe."""
+        with self._lock:
+            given_back = self._batcher.ease(keep_probe=keep_probe)
+        if given_back:
+            self._after_turn(given_back)
+
+    def hurry(self) -> None:
+        """Cut short the pauses that we chose ourselves."""
+        with self._lock:
+            self._batcher.gate.hurry(now=self._clock.monotonic())
+        self._ensure_runner().wake()
+
+    @property
+    def works(self) -> bool:
+        """Whether the last that was heard of the server was good."""
+        return self._batcher.gate.is_open
+
+    def sending_stats(self) -> SendingStats:
+        """Take the counters of what was claimed, all at one moment; from any thread."""
+        with self._lock:
+            return self._batcher.sending_stats()
+
+    @property
+    def requests(self) -> int:
+        """Requests begun so far, for whatever they carried."""
+        return self._batcher.ledger.requests + self._batcher.sending.requests
+
+    @property
+    def possible_duplicates(self) -> int:
+        """Events sent again although the first request may have arrived, whosever they were."""
+        return self._batcher.ledger.possible_duplicates + self._batcher.sending.possible_duplicates
+
+    def _after_turn(self, settlements: Iterable[Settlement]) -> None:
+        settlements = list(settlements)
+        for settlement in settlements:
+            if settlement.batch is not None and settlement.batch.claim is not None:
+                self.on_claim(settlement.batch.claim, settlement, settlement.batch)
+        super()._after_turn(settlements)
+        self.on_turn()
+
+
+def _ignore(*_: object) -> None:
+    """Nobody listens."""

@@ -1,0 +1,178 @@
+"""The relay: sends what others have stored, and takes nothing in itself."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import anyio
+
+from algolia_events._clock import Clock, SystemClock
+from algolia_events._feeder import Feeder
+from algolia_events._insights import InsightsApi, aiohttp_transport
+from algolia_events._line import Line
+from algolia_events._retry import Outcome
+from algolia_events.abc import Hook, Outbox
+from algolia_events.config import QueueOptions, RetryOptions, checked_credentials, insights_url_for
+from algolia_events.errors import ConfigurationError, OutboxError
+from algolia_events.outbox import open_outbox
+from algolia_events.reports import Health, HealthState, SendingStats
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_REQUIRED_VARIABLES: Final = ("ALGOLIA_APP_ID", "ALGOLIA_API_KEY", "ALGOLIA_OUTBOX")
+
+
+class Relay:
+    """Claims from an outbox and sends, side by side with any number of others.
+
+    Use it as an async context manager; it works from entering to leaving. Web workers that share the outbox then run
+    with `deliver=False`, and open no connection to Algolia.
+
+    Args:
+        app_id, api_key, region, insights_url, session, queue, retry, hooks: as for `AlgoliaEvents`.
+        outbox: what to send from, or its URL; it is closed with the relay.
+
+    Raises:
+        ConfigurationError: an argument is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        api_key: str,
+        outbox: Outbox | str,
+        region: str | None = None,
+        insights_url: str | None = None,
+        session: "aiohttp.ClientSession | None" = None,
+        queue: QueueOptions = QueueOptions(),  # noqa: B008 - frozen: one default for all is one default
+        retry: RetryOptions = RetryOptions(),  # noqa: B008
+        hooks: Iterable[Hook] = (),
+    ) -> None:
+        app_id, api_key = checked_credentials(app_id, api_key)
+        url = insights_url_for(region, insights_url)
+        self._transport = aiohttp_transport(session)
+        api = InsightsApi(self._transport, app_id=app_id, api_key=api_key, url=url, retry=retry)
+        self._work = RelayWork(
+            api.deliver,
+            open_outbox(outbox) if isinstance(outbox, str) else outbox,
+            options=queue,
+            retry=retry,
+            hooks=hooks,
+        )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
+        """Make a relay from the environment, with the variables that `AlgoliaEvents.from_env()` reads.
+
+        Raises:
+            ConfigurationError: a variable is missing or wrong; the message names it.
+        """
+        values = os.environ if environ is None else environ
+        names = ("app_id", "api_key", "region", "insights_url", "outbox")
+        found = {name: values[f"ALGOLIA_{name.upper()}"] for name in names if values.get(f"ALGOLIA_{name.upper()}")}
+        options = {**found, **options}
+        missing = [name for name in _REQUIRED_VARIABLES if name.removeprefix("ALGOLIA_").lower() not in options]
+        if missing:
+            raise ConfigurationError(f"the environment lacks {' and '.join(missing)}")
+        return cls(**options)
+
+    async def start(self) -> None:
+        """Begin to claim and to send; to do so twice does no harm.
+
+        Raises:
+            ConfigurationError: the outbox can never work here.
+        """
+        await self._work.start()
+
+    async def aclose(self, timeout: float | timedelta | None = None) -> SendingStats:  # noqa: ASYNC109 - as EventQueue.aclose()
+        """Claim no more, wait for the answers under way (`QueueOptions.shutdown_timeout`), give back the rest."""
+        stats = await self._work.aclose(timeout)
+        await self._transport.aclose()
+        return stats
+
+    def stats(self) -> SendingStats:
+        """Take the counters, all at one moment."""
+        return self._work.stats()
+
+    def health(self) -> Health:
+        """Say how the sending goes, and why, if it does not go well."""
+        return self._work.health()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.aclose()
+
+
+class RelayWork:
+    """A relay without its connections: a line, an outbox, and what feeds one from the other."""
+
+    def __init__(
+        self,
+        deliver: Callable[[bytes], Awaitable[Outcome]],
+        outbox: Outbox,
+        *,
+        options: QueueOptions | None = None,
+        clock: Clock | None = None,
+        **others: Any,
+    ) -> None:
+        self._options = options or QueueOptions()
+        self._clock = clock or SystemClock()
+        self._outbox = outbox
+        self._line = Line(deliver, options=self._options, clock=self._clock, **others)
+        self._feeder: Feeder | None = None
+        self._closing: asyncio.Task[SendingStats] | None = None
+
+    async def start(self) -> None:
+        """Begin; see `Relay.start`."""
+        with suppress(OutboxError):  # the feeder tries again, and health says so
+            await self._outbox.open()
+        await self._line.start()
+        if self._feeder is None:
+            self._feeder = Feeder(
+                self._outbox, self._line, options=self._options, clock=self._clock, booked=lambda _kind, _counts: None
+            )
+
+    async def drain(self) -> None:
+        """Send what can be found now."""
+        if self._feeder is not None:
+            await self._feeder.drain(lambda: False, deadline=None, while_it_works=False)
+
+    async def aclose(self, timeout: float | timedelta | None = None) -> SendingStats:  # noqa: ASYNC109 - as EventQueue.aclose()
+        """End; see `Relay.aclose`."""
+        if self._closing is None or self._closing.cancelled():
+            self._closing = asyncio.create_task(self._close(timeout))
+        if not self._closing.done():
+            await asyncio.wait({self._closing})
+        return self._closing.result()
+
+    async def _close(self, timeout: float | timedelta | None) -> SendingStats:  # noqa: ASYNC109 - as above
+        if self._feeder is not None:
+            self._feeder.stop()
+        self._line.give_back()
+        await self._line.aclose(timeout)
+        if self._feeder is not None:
+            await self._feeder.close()
+        await self._outbox.aclose()
+        return self.stats()
+
+    def stats(self) -> SendingStats:
+        """Take the counters of the second ledger."""
+        return self._line.sending_stats()
+
+    def health(self) -> Health:
+        """Say how it goes."""
+        if self._feeder is not None and self._feeder.problem is not None and self._closing is None:
+            return Health(state=HealthState.DEGRADED, reason=self._feeder.problem)
+        return self._line.health()

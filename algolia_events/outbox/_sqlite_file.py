@@ -1,0 +1,120 @@
+"""The file of an SQLite outbox: where it may lie, how it is made and opened, how a broken one is moved aside."""
+
+import os
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from algolia_events.errors import ConfigurationError, OutboxError
+
+SCHEMA_VERSION: Final = 1
+_APPLICATION_ID: Final = 0x416C4576
+"""Marks the file as ours ("AlEv")."""
+_SIDE_FILES: Final = ("", "-wal", "-shm")
+_BUSY_SECONDS: Final = 10.0
+_NETWORK: Final = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
+    | {"ocfs2", "orangefs", "pvfs2", "smb3", "smbfs", "virtiofs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"}
+    | {"fuse.rclone", "fuse.davfs", "fuse.ceph", "fuse.juicefs", "fuse.gcsfuse", "fuse.smbnetfs", "fuse.goofys"}
+)
+
+_SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS groups (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: a lock on it must not mean another row
+    count INTEGER NOT NULL,
+    oldest_ms INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    body BLOB NOT NULL                     -- last: the rest is read without it
+);
+CREATE TABLE IF NOT EXISTS rejected (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    rejected_ms INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    message TEXT NOT NULL,
+    event BLOB NOT NULL
+);
+PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA application_id = {_APPLICATION_ID};
+COMMIT;
+"""
+
+
+def refuse_network_file_system(directory: Path) -> None:
+    """Raise `ConfigurationError` where locks and shared memory do not work: another machine may write as well.
+
+    Known from the kernel's list of mounts; where there is none, nothing is refused.
+    """
+    with suppress(OSError):
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+        kind = file_system_of(directory.resolve(), mounts)
+        if kind in _NETWORK:
+            raise ConfigurationError(
+                f"an SQLite outbox cannot lie on a network file system ({directory} is on {kind}):"
+                " use a local directory, or a RedisOutbox"
+            )
+
+
+def file_system_of(directory: Path, mounts: str) -> str | None:
+    """Find the type of the file system of a directory in the text of /proc/self/mountinfo; see proc(5)."""
+    best, found = -1, None
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, kind = left.split(), right.split()
+        if len(fields) < 5 or not kind:  # noqa: PLR2004 - the mount point is the fifth field
+            continue
+        point = fields[4].encode().decode("unicode_escape")
+        if directory.is_relative_to(point) and len(point) >= best:  # of two in one place, the later hides the other
+            best, found = len(point), kind[0]
+    return found
+
+
+def connect(path: Path, synchronous: str) -> sqlite3.Connection:
+    """Open the file, and make it where there is none: readable by its owner only, in WAL mode.
+
+    Raises:
+        OutboxError: it belongs to something else, or to a newer version of this library.
+        sqlite3.Error: it cannot be opened.
+    """
+    # Never opened by ourselves where it exists: closing that descriptor would drop SQLite's locks in this process.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)  # its -wal and -shm are made by SQLite with the same mode
+    # Used by the worker's thread only, but closed by whoever collects it.
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection, path, synchronous)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    mark = connection.execute("PRAGMA application_id").fetchone()[0]
+    if tables and mark != _APPLICATION_ID:
+        raise OutboxError(f"{path} is a database of something else; choose another path for the outbox")
+    if version > SCHEMA_VERSION:
+        raise OutboxError(f"{path} was made by a newer version of this library (schema {version})")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA journal_size_limit = 16777216")
+    connection.execute("PRAGMA secure_delete = OFF")  # some builds overwrite what is deleted, which doubles the writing
+    if not tables:
+        connection.executescript(_SCHEMA)
+
+
+def move_aside(path: Path) -> Path:
+    """Give a broken file, and what belongs to it, another name beside it; return that."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}-{os.getpid()}")
+    for suffix in _SIDE_FILES:
+        with suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    return aside

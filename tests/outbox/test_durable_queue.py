@@ -1,0 +1,311 @@
+"""The queue in front of an outbox: stored first, sent from there, both ledgers exact; memory helps out."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import pytest
+from support.groups import events_in
+
+from algolia_events import AlgoliaEvents, ClickedObjectIDs
+from algolia_events.abc import Outbox
+from algolia_events.config import QueueOptions, RetryOptions
+from algolia_events.errors import ConfigurationError, EventRejectedError, OutboxError
+from algolia_events.outbox import ClaimedGroup, EventGroup, MemoryOutbox
+from algolia_events.reports import HealthState, QueueStats
+from algolia_events.sandbox import Hang, Sandbox, Status
+
+QUICK = RetryOptions(backoff_base=0.01, backoff_cap=0.05)
+
+
+def event(name: object, event_name: str = "Clicked") -> ClickedObjectIDs:
+    return ClickedObjectIDs(event_name=event_name, index="products", object_ids=[str(name)], user_token="user-1")
+
+
+def client(sandbox: Sandbox, outbox: Outbox, *, deliver: bool = True, **queue: object) -> AlgoliaEvents:
+    return AlgoliaEvents(
+        app_id="APP",
+        api_key="key",
+        insights_url=sandbox.url,
+        outbox=outbox,
+        deliver=deliver,
+        queue=QueueOptions(**{"linger": 0.05, **queue}),  # type: ignore[arg-type]
+        retry=QUICK,
+    )
+
+
+def names(sandbox: Sandbox) -> list[str]:
+    return [each["objectIDs"][0] for each in sandbox.events]
+
+
+def check_books(stats: QueueStats) -> None:
+    """Both ledgers add up."""
+    sent = stats.sending
+    assert (
+        stats.tracked == stats.delivered + stats.rejected + sum(stats.dropped.values()) + stats.pending + stats.stored
+    )
+    if sent is not None:
+        assert sent.claimed == (
+            sent.accepted + sent.rejected + sum(sent.dropped.values()) + sent.given_back + sent.in_flight
+        )
+
+
+class MoodyOutbox(MemoryOutbox):
+    """Fails as long as it is told to."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        super().__init__()
+        self.fails = fails
+
+    async def store(self, groups: Sequence[EventGroup]) -> None:
+        if self.fails:
+            raise OutboxError("the disk is gone")
+        await super().store(groups)
+
+    async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
+        if self.fails:
+            raise OutboxError("the disk is gone")
+        return await super().claim(max_events, max_bytes)
+
+
+async def test_what_is_flushed_has_gone_through_the_outbox_to_the_server() -> None:
+    async with Sandbox() as sandbox, client(sandbox, MemoryOutbox()) as algolia:
+        for number in range(100):
+            algolia.events.track(event(number))
+        before = algolia.stats()
+        report = await algolia.events.flush(10)
+
+    after = algolia.stats()
+    check_books(before)
+    check_books(after)
+    assert (report.delivered, report.stored, report.pending, report.timed_out) == (100, 0, 0, False)
+    assert sorted(names(sandbox), key=int) == [str(number) for number in range(100)]
+    assert after.sending is not None
+    assert (after.sending.claimed, after.sending.accepted) == (100, 100)
+
+
+async def test_put_returns_once_the_event_is_stored() -> None:
+    outbox = MemoryOutbox()
+
+    async with Sandbox() as sandbox, client(sandbox, outbox, deliver=False) as algolia:
+        await algolia.events.put(event("a"))
+        kept = events_in(await outbox.groups())
+
+    assert [json.loads(each)["objectIDs"] for each in kept] == [["a"]]
+    assert sandbox.counts.requests == 0
+
+
+async def test_puts_at_the_same_time_share_a_commit() -> None:
+    outbox = MemoryOutbox()
+
+    async with Sandbox() as sandbox, client(sandbox, outbox, deliver=False) as algolia:
+        await asyncio.gather(*(algolia.events.put(event(number)) for number in range(300)))
+        sizes = await outbox.sizes()
+
+    assert sizes.events == 300
+    assert sizes.groups <= 3
+
+
+async def test_small_groups_leave_together() -> None:
+    outbox = MemoryOutbox()
+    await outbox.store([group_of(number) for number in range(50)])
+
+    async with Sandbox() as sandbox, client(sandbox, outbox):
+        await sandbox.wait_for(50)
+
+    assert sandbox.counts.requests == 1
+
+
+def group_of(number: int) -> EventGroup:
+    """A group of one event as the wire has it, stored by somebody else."""
+    body = json.dumps(
+        {
+            "eventType": "click",
+            "eventName": "Clicked",
+            "index": "products",
+            "userToken": "user-1",
+            "objectIDs": [str(number)],
+        }
+    )
+    return EventGroup(body=body.encode(), count=1, oldest_ms=1 << 62, origin="elsewhere")
+
+
+async def test_what_others_stored_is_in_the_second_ledger_only() -> None:
+    outbox = MemoryOutbox()
+    await outbox.store([group_of(1), group_of(2)])
+
+    async with Sandbox() as sandbox, client(sandbox, outbox) as algolia:
+        algolia.events.track(event("mine"))
+        await algolia.events.flush(10)
+        await sandbox.wait_for(3)
+        await algolia.events.flush(10)
+        stats = algolia.stats()
+
+    check_books(stats)
+    assert (stats.tracked, stats.delivered, stats.stored) == (1, 1, 0)
+    assert stats.sending is not None
+    assert (stats.sending.claimed, stats.sending.accepted) == (3, 3)
+
+
+async def test_one_that_only_stores_leaves_its_events_to_others() -> None:
+    outbox = MemoryOutbox()
+
+    async with Sandbox() as sandbox:
+        async with client(sandbox, outbox, deliver=False) as algolia:
+            for number in range(10):
+                algolia.events.track(event(number))
+            with pytest.raises(ConfigurationError, match="only stores"):
+                await algolia.events.deliver(event("verdict"))
+        stats = algolia.stats()
+
+    check_books(stats)
+    assert (stats.stored, stats.requests, stats.sending) == (10, 0, None)
+    assert (await outbox.sizes()).events == 10
+
+
+async def test_a_bad_event_becomes_a_dead_letter_and_costs_no_other() -> None:
+    outbox = MemoryOutbox()
+
+    async with Sandbox(reject=lambda e: "EventType is required" if e["eventName"] == "bad" else None) as sandbox:
+        async with client(sandbox, outbox) as algolia:
+            for number in range(100):
+                algolia.events.track(event(number, "bad" if number == 37 else "good"))
+            report = await algolia.events.flush(10)
+        letters = await outbox.dead_letters()
+        sizes = await outbox.sizes()
+
+    check_books(algolia.stats())
+    assert (report.delivered, report.rejected, report.stored) == (99, 1, 0)
+    assert [(each.status, each.message, json.loads(each.event)["objectIDs"]) for each in letters] == [
+        (422, "EventType is required", ["37"])
+    ]
+    assert sizes.events == 0
+
+
+async def test_deliver_brings_the_servers_verdict_past_the_outbox() -> None:
+    async with Sandbox(reject=lambda e: "no" if e["eventName"] == "bad" else None) as sandbox:
+        async with client(sandbox, MemoryOutbox()) as algolia:
+            await algolia.events.deliver(event(1), 10)
+            with pytest.raises(EventRejectedError, match="no"):
+                await algolia.events.deliver(event(2, "bad"), 10)
+        stats = algolia.stats()
+
+    check_books(stats)
+    assert (stats.tracked, stats.delivered, stats.rejected) == (2, 1, 1)
+
+
+async def test_memory_takes_over_from_a_failing_outbox_and_gives_back_to_it() -> None:
+    outbox = MoodyOutbox(fails=True)
+
+    async with Sandbox() as sandbox, client(sandbox, outbox) as algolia:
+        algolia.events.track(event("in memory"))
+        await sandbox.wait_for(1)
+        degraded = algolia.health()
+        outbox.fails = False
+        await asyncio.wait_for(_store_again(algolia, outbox), 10)
+        report = await algolia.events.flush(10)
+        recovered = algolia.health()
+
+    check_books(algolia.stats())
+    assert (degraded.state, degraded.reason) == (HealthState.DEGRADED, "the disk is gone")
+    assert recovered.ok
+    assert report.dropped == report.pending == 0
+    assert "in memory" in names(sandbox)
+
+
+async def _store_again(algolia: AlgoliaEvents, outbox: MoodyOutbox) -> None:
+    """Track until something has been stored: the store is tried again once a second."""
+    while algolia.stats().sending is None or not algolia.stats().sending.claimed:  # type: ignore[union-attr]
+        algolia.events.track(event("next"))
+        await asyncio.sleep(0.05)
+
+
+async def test_put_waits_for_the_server_while_the_outbox_fails() -> None:
+    async with Sandbox() as sandbox, client(sandbox, MoodyOutbox(fails=True)) as algolia:
+        await asyncio.wait_for(algolia.events.put(event("a")), 10)
+        accepted = names(sandbox)
+
+    assert accepted == ["a"]
+
+
+async def test_without_outbox_and_server_the_bound_holds_and_all_is_counted() -> None:
+    async with Sandbox() as sandbox:
+        with sandbox.fault(Status(500)):
+            algolia = client(sandbox, MoodyOutbox(fails=True), max_events=100, batch_events=10)
+            await algolia.start()
+            for number in range(1000):
+                algolia.events.track(event(number))
+            await algolia.events.flush(0.3)
+            during = algolia.stats()
+            report = await algolia.aclose(0.2)
+
+    check_books(during)
+    check_books(algolia.stats())
+    assert 100 <= during.pending <= 200
+    assert sum(during.dropped.values()) == 1000 - during.pending
+    assert (report.dropped, report.pending, report.delivered) == (1000, 0, 0)
+
+
+async def test_a_full_outbox_holds_back_and_goes_on_when_there_is_room() -> None:
+    outbox = MemoryOutbox(max_bytes=2000)
+
+    async with Sandbox() as sandbox:
+        async with client(sandbox, outbox, deliver=False, batch_events=5) as algolia:
+            for number in range(50):
+                algolia.events.track(event(number))
+            with sandbox.fault(Hang()):
+                report = await algolia.events.flush(0.2)
+            full = algolia.health()
+            while report.pending:
+                await outbox.settle(done=await outbox.claim(1000, 1 << 40))
+                report = await algolia.events.flush(0.2)
+        stats = algolia.stats()
+
+    check_books(stats)
+    assert full.state is HealthState.DEGRADED
+    assert (stats.stored, stats.pending, stats.dropped) == (50, 0, {})
+
+
+async def test_closing_leaves_what_cannot_be_sent_in_the_outbox() -> None:
+    outbox = MemoryOutbox()
+
+    async with Sandbox() as sandbox:
+        with sandbox.fault(Status(503)):
+            algolia = client(sandbox, outbox)
+            await algolia.start()
+            for number in range(500):
+                algolia.events.track(event(number))
+            report = await asyncio.wait_for(algolia.aclose(5), 4)
+    again = await algolia.aclose()
+
+    check_books(algolia.stats())
+    assert report == again
+    assert (report.stored, report.dropped, report.pending, report.delivered) == (500, 0, 0, 0)
+    assert (await outbox.sizes()).events == 500
+    assert len(events_in(await outbox.claim(1000, 1 << 40))) == 500
+
+
+async def test_a_flush_that_runs_out_of_time_says_what_is_stored() -> None:
+    async with Sandbox() as sandbox:
+        with sandbox.fault(Hang()):
+            algolia = client(sandbox, MemoryOutbox())
+            await algolia.start()
+            for number in range(10):
+                algolia.events.track(event(number))
+            report = await algolia.events.flush(0.3)
+            await algolia.aclose(0.1)
+
+    check_books(algolia.stats())
+    assert (report.timed_out, report.stored, report.pending) == (True, 10, 0)
+
+
+def test_storing_only_needs_an_outbox() -> None:
+    with pytest.raises(ConfigurationError, match="needs an outbox"):
+        AlgoliaEvents(app_id="APP", api_key="key", deliver=False)
+
+
+def test_the_environment_names_the_outbox(tmp_path: object) -> None:
+    environ = {"ALGOLIA_APP_ID": "A", "ALGOLIA_API_KEY": "k", "ALGOLIA_OUTBOX": "nonsense"}
+
+    with pytest.raises(ConfigurationError, match="an outbox is"):
+        AlgoliaEvents.from_env(environ)

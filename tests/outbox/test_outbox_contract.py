@@ -1,0 +1,235 @@
+"""What every outbox does: keeps groups, hands each to one sender at a time, forgets what is settled."""
+
+import asyncio
+from typing import Any
+
+import attrs
+import pytest
+from support.groups import MakeOutbox, bodies, group
+
+from algolia_events.abc import InspectableOutbox
+from algolia_events.errors import OutboxFullError
+from algolia_events.outbox import ClaimedGroup, DeadLetter, EventGroup
+
+EVERYTHING = (1_000_000, 1 << 40)
+
+
+def letter(event: bytes = b'{"name":"bad"}', message: str = "EventType is required") -> DeadLetter:
+    return DeadLetter(event=event, status=422, message=message, rejected_ms=1_750_000_000_000)
+
+
+async def fill(outbox: InspectableOutbox, large: EventGroup) -> tuple[int, OutboxFullError]:
+    """Store until it is refused; say how many groups went in, and how it was refused."""
+    for stored in range(100):
+        try:
+            await outbox.store([large])
+        except OutboxFullError as exc:
+            return stored, exc
+    pytest.fail("the outbox has no bound")
+
+
+async def test_what_is_stored_is_claimed_in_order_with_all_that_was_said_of_it(outbox: InspectableOutbox) -> None:
+    stored = [group("a", "b", origin="x", oldest_ms=5), group("c", origin="y", oldest_ms=3)]
+
+    await outbox.store(stored[:1])
+    await outbox.store(stored[1:])
+    claimed = await outbox.claim(*EVERYTHING)
+
+    assert [(g.body, g.count, g.origin, g.oldest_ms) for g in claimed] == [
+        (g.body, g.count, g.origin, g.oldest_ms) for g in stored
+    ]
+
+
+async def test_an_empty_outbox_has_nothing_to_claim(outbox: InspectableOutbox) -> None:
+    claimed = await outbox.claim(*EVERYTHING)
+
+    assert list(claimed) == []
+
+
+async def test_a_claimed_group_is_not_claimed_again(outbox: InspectableOutbox) -> None:
+    await outbox.store([group("a"), group("b")])
+
+    first = await outbox.claim(1, 1 << 40)
+    second = await outbox.claim(*EVERYTHING)
+    third = await outbox.claim(*EVERYTHING)
+
+    assert (bodies(first), bodies(second), bodies(third)) == ([group("a").body], [group("b").body], [])
+
+
+@pytest.mark.parametrize(("max_events", "max_bytes"), [(3, 1 << 40), (1000, 2 * len(group("a", "b").body))])
+async def test_a_claim_stops_once_it_has_enough(outbox: InspectableOutbox, max_events: int, max_bytes: int) -> None:
+    await outbox.store([group("a", "b"), group("c", "d"), group("e", "f")])
+
+    claimed = await outbox.claim(max_events, max_bytes)
+
+    assert bodies(claimed) == [group("a", "b").body, group("c", "d").body]
+
+
+async def test_what_is_done_is_gone(make_outbox: MakeOutbox) -> None:
+    outbox = await make_outbox()
+    await outbox.store([group("a"), group("b")])
+
+    await outbox.settle(done=await outbox.claim(1, 1 << 40))
+    await outbox.aclose()
+    again = await make_outbox()
+    rest = await again.claim(*EVERYTHING)
+
+    assert bodies(rest) == [group("b").body]
+
+
+async def test_to_settle_twice_does_no_harm(outbox: InspectableOutbox) -> None:
+    await outbox.store([group("a")])
+    done = await outbox.claim(*EVERYTHING)
+    await outbox.settle(done=done)
+    await outbox.store([group("b")])
+
+    await outbox.settle(done=done, left=done)
+    sizes = await outbox.sizes()
+
+    assert (sizes.events, sizes.groups) == (1, 1)
+    assert bodies(await outbox.claim(*EVERYTHING)) == [group("b").body]
+
+
+async def test_what_is_left_can_be_claimed_at_once(outbox: InspectableOutbox) -> None:
+    await outbox.store([group("a", "b")])
+
+    await outbox.settle(left=await outbox.claim(*EVERYTHING))
+
+    assert bodies(await outbox.claim(*EVERYTHING)) == [group("a", "b").body]
+
+
+async def test_of_a_group_left_in_part_the_rest_remains(outbox: InspectableOutbox) -> None:
+    await outbox.store([group("a", "b", "c")])
+    (claimed,) = await outbox.claim(*EVERYTHING)
+
+    rest = attrs.evolve(claimed, body=group("c").body, count=1, oldest_ms=7)
+    await outbox.settle(left=[rest])
+    sizes = await outbox.sizes()
+    (again,) = await outbox.claim(*EVERYTHING)
+
+    assert (sizes.events, sizes.bytes) == (1, len(group("c").body))
+    assert (again.body, again.count, again.oldest_ms, again.origin) == (group("c").body, 1, 7, "here")
+
+
+async def test_dead_letters_are_kept_with_the_servers_words(make_outbox: MakeOutbox) -> None:
+    outbox = await make_outbox()
+    await outbox.store([group("bad", "good")])
+    claimed = await outbox.claim(*EVERYTHING)
+
+    await outbox.settle(done=claimed, rejected=[letter(message="first"), letter(message="second")])
+    await outbox.aclose()
+    again = await make_outbox()
+    kept = await again.dead_letters()
+
+    assert [(each.event, each.status, each.message, each.rejected_ms) for each in kept] == [
+        (b'{"name":"bad"}', 422, words, 1_750_000_000_000) for words in ("first", "second")
+    ]
+    assert [each.message for each in await again.dead_letters(after=kept[0].key)] == ["second"]
+    assert (await again.sizes()).rejected == 2
+
+
+async def test_dead_letters_can_be_sent_again(outbox: InspectableOutbox) -> None:
+    await outbox.settle(rejected=[letter(b'{"name":"%d"}' % number) for number in range(2500)])
+
+    count = await outbox.retry_dead_letters()
+    claimed = await outbox.claim(*EVERYTHING)
+
+    assert count == 2500
+    assert all(each.count <= 1000 for each in claimed)
+    events = b",\n".join(bodies(claimed)).split(b",\n")
+    assert events == [b'{"name":"%d"}' % number for number in range(2500)]
+    assert (await outbox.sizes()).rejected == 0
+
+
+async def test_sizes_count_what_is_there_claimed_or_not(outbox: InspectableOutbox) -> None:
+    empty = await outbox.sizes()
+    await outbox.store([group("a", "b", oldest_ms=9), group("c", oldest_ms=4)])
+    await outbox.claim(1, 1 << 40)
+
+    sizes = await outbox.sizes()
+
+    assert (empty.events, empty.groups, empty.bytes, empty.rejected, empty.oldest_ms) == (0, 0, 0, 0, None)
+    assert (sizes.events, sizes.groups, sizes.oldest_ms) == (3, 2, 9)
+    assert sizes.bytes == len(group("a", "b").body) + len(group("c").body)
+
+
+async def test_a_full_outbox_refuses_and_keeps_what_it_has(make_outbox: MakeOutbox) -> None:
+    outbox = await make_outbox(max_bytes=1024 * 1024)
+    large = group("large", padding=200_000)
+
+    stored, error = await fill(outbox, large)
+    await outbox.settle(done=await outbox.claim(2, 1 << 40))
+    await outbox.store([large])
+    sizes = await outbox.sizes()
+
+    assert error.max_bytes == 1024 * 1024
+    assert 2 <= stored <= 5
+    assert sizes.groups == stored - 1
+
+
+async def test_groups_can_be_read_without_a_claim(outbox: InspectableOutbox) -> None:
+    await outbox.store([group("a"), group("b"), group("c")])
+
+    first = await outbox.groups(limit=2)
+    rest = await outbox.groups(after=first[-1].key)
+
+    assert bodies([*first, *rest]) == [group(name).body for name in "abc"]
+    assert len(await outbox.claim(*EVERYTHING)) == 3
+
+
+async def test_a_purge_spares_what_is_being_sent(outbox: InspectableOutbox) -> None:
+    await outbox.store([group("a"), group("b", "c")])
+    claimed = await outbox.claim(1, 1 << 40)
+    await outbox.settle(rejected=[letter()])
+
+    events = await outbox.purge(events=True, dead_letters=False)
+    letters = await outbox.purge(events=False, dead_letters=True)
+
+    assert (events, letters) == (2, 1)
+    sizes = await outbox.sizes()
+    assert (sizes.events, sizes.rejected) == (1, 0)
+    await outbox.settle(done=claimed)
+    assert (await outbox.sizes()).events == 0
+
+
+async def test_closing_gives_back_what_was_claimed_and_keeps_all(make_outbox: MakeOutbox) -> None:
+    outbox = await make_outbox()
+    await outbox.store([group("a")])
+    await outbox.claim(*EVERYTHING)
+
+    await outbox.aclose()
+    await outbox.aclose()
+    again = await make_outbox()
+
+    assert bodies(await again.claim(*EVERYTHING)) == [group("a").body]
+
+
+async def test_many_at_once_are_all_kept_and_each_claimed_once(outbox: InspectableOutbox) -> None:
+    async def use(number: int) -> list[ClaimedGroup]:
+        await outbox.store([group(f"{number}-{turn}") for turn in range(5)])
+        return list(await outbox.claim(5, 1 << 40))
+
+    claimed = [each for part in await asyncio.gather(*map(use, range(20))) for each in part]
+    claimed += await outbox.claim(*EVERYTHING)
+
+    assert sorted(bodies(claimed)) == sorted(group(f"{n}-{t}").body for n in range(20) for t in range(5))
+
+
+async def test_a_store_that_has_begun_is_not_broken_off(outbox: InspectableOutbox) -> None:
+    outcome: list[Any] = []
+
+    async def store() -> None:
+        try:
+            await outbox.store([group("a")])
+            outcome.append("stored")
+        except asyncio.CancelledError:
+            outcome.append("not stored")
+            raise
+
+    task = asyncio.create_task(store())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+
+    expected = 1 if outcome == ["stored"] else 0
+    assert (await outbox.sizes()).events == expected

@@ -1,0 +1,166 @@
+"""What is particular to the Redis outbox: dead consumers, a server that goes away, lost answers, out of memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import redis
+from support.binaries import require_binary
+from support.groups import bodies, group
+from support.redis_server import RedisServer
+
+from algolia_events.errors import ConfigurationError, OutboxError
+from algolia_events.outbox import ClaimedGroup, RedisOutbox, open_outbox
+
+EVERYTHING = (1_000_000, 1 << 40)
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server that a test may stop."""
+    with RedisServer(require_binary("redis-server"), tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def outbox(own_server: RedisServer) -> AsyncIterator[RedisOutbox]:
+    outbox = RedisOutbox(own_server.url)
+    yield outbox
+    await outbox.aclose()
+
+
+@pytest.fixture
+def plain(own_server: RedisServer) -> Iterator[redis.Redis]:
+    """A client to look behind the scenes with."""
+    with redis.Redis.from_url(own_server.url) as client:
+        yield client
+
+
+async def test_what_is_settled_leaves_nothing_in_redis(outbox: RedisOutbox, plain: redis.Redis) -> None:
+    await outbox.store([group("a"), group("b")])
+
+    await outbox.settle(done=await outbox.claim(*EVERYTHING))
+    length, pending = await asyncio.to_thread(
+        lambda: (plain.xlen("algolia_events"), plain.xpending("algolia_events", "senders")["pending"])
+    )
+
+    assert (length, pending) == (0, 0)
+
+
+async def test_what_a_dead_process_held_is_taken_over(
+    outbox: RedisOutbox, own_server: RedisServer, plain: redis.Redis
+) -> None:
+    other = RedisOutbox(own_server.url)
+    await outbox.store([group("a"), group("b")])
+    await outbox.claim(*EVERYTHING)
+
+    while_it_lives = await other.claim(*EVERYTHING)
+    # Its sign of life runs out by itself; the test does not wait for it.
+    await asyncio.to_thread(plain.delete, f"{{algolia_events}}:senders:alive:{outbox._me}")
+    afterwards = await other.claim(*EVERYTHING)
+    await other.settle(done=afterwards)
+    await other.aclose()
+
+    assert bodies(while_it_lives) == []
+    assert bodies(afterwards) == [group("a").body, group("b").body]
+
+
+async def test_it_goes_on_after_redis_was_away(outbox: RedisOutbox, own_server: RedisServer) -> None:
+    await outbox.store([group("before")])
+    await asyncio.to_thread(own_server.stop)
+    with pytest.raises(OutboxError, match="the outbox in Redis fails"):
+        await outbox.store([group("lost to the outbox, not to the queue")])
+
+    await asyncio.to_thread(own_server.start)
+    await outbox.store([group("after")])
+
+    assert bodies(await outbox.claim(*EVERYTHING)) == [group("before").body, group("after").body]
+
+
+async def test_it_goes_on_after_everything_was_deleted(outbox: RedisOutbox, plain: redis.Redis) -> None:
+    await outbox.open()
+    await asyncio.to_thread(plain.flushall)
+
+    nothing = await outbox.claim(*EVERYTHING)
+    await outbox.store([group("a")])
+
+    assert bodies(nothing) == []
+    assert bodies(await outbox.claim(*EVERYTHING)) == [group("a").body]
+
+
+async def test_out_of_memory_refuses_and_still_empties(outbox: RedisOutbox, plain: redis.Redis) -> None:
+    await outbox.store([group("a", padding=1000)])
+    await asyncio.to_thread(plain.config_set, "maxmemory", "1")
+
+    with pytest.raises(OutboxError, match="memory"):
+        await outbox.store([group("b")])
+    claimed = await _claim_without_memory(outbox, plain)
+    await outbox.settle(done=claimed)
+    sizes = await outbox.sizes()
+
+    assert bodies(claimed) == [group("a", padding=1000).body]
+    assert (sizes.events, sizes.bytes) == (0, 0)
+
+
+async def _claim_without_memory(outbox: RedisOutbox, plain: redis.Redis) -> Sequence[ClaimedGroup]:
+    """Claim; the sign of life was given while there was memory."""
+    await asyncio.to_thread(plain.config_set, "maxmemory", "0")
+    await outbox.claim(0, 0)
+    await asyncio.to_thread(plain.config_set, "maxmemory", "1")
+    return await outbox.claim(*EVERYTHING)
+
+
+async def test_a_policy_that_evicts_is_pointed_out(outbox: RedisOutbox, plain: redis.Redis) -> None:
+    await asyncio.to_thread(plain.config_set, "maxmemory", "100mb")
+    await asyncio.to_thread(plain.config_set, "maxmemory-policy", "allkeys-lru")
+
+    await outbox.open()
+
+    assert outbox.notice == "Redis may evict the outbox: its maxmemory-policy is allkeys-lru"
+
+
+async def test_a_store_whose_answer_was_lost_is_not_kept_twice(outbox: RedisOutbox) -> None:
+    await outbox.store([group("a")])
+
+    await outbox._store([group("a")])  # the same number again, as after a connection that broke
+    sizes = await outbox.sizes()
+
+    assert sizes.groups == 1
+
+
+async def test_what_a_lost_answer_claimed_is_claimed_again(outbox: RedisOutbox) -> None:
+    await outbox.store([group("known"), group("unknown")])
+    await outbox.claim(1, 1 << 40)
+    await outbox.claim(*EVERYTHING)
+    # As if the second answer had never come.
+    forgotten = max(outbox._claimed)
+    del outbox._claimed[forgotten]
+    outbox._lost_an_answer = True
+
+    again = await outbox.claim(*EVERYTHING)
+
+    assert bodies(again) == [group("unknown").body]
+
+
+async def test_a_wrong_password_is_an_error_that_does_not_show_it(own_server: RedisServer) -> None:
+    outbox = RedisOutbox(own_server.url.replace("secret", "not-the-password"))
+
+    with pytest.raises(OutboxError) as caught:
+        await outbox.open()
+    await outbox.aclose()
+
+    assert "not-the-password" not in str(caught.value)
+
+
+def test_an_address_names_stream_group_and_bound(own_server: RedisServer) -> None:
+    outbox = open_outbox(f"{own_server.url}?stream=shop&group=eu&max_bytes=1000000")
+
+    assert isinstance(outbox, RedisOutbox)
+    assert (outbox._stream, outbox._group, outbox._max_bytes) == ("shop", "eu", 1_000_000)
+
+
+@pytest.mark.parametrize("url", ["mysql://x", "sqlite://host/x", "sqlite:///", "sqlite:///x?max_bytes=many", ""])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        open_outbox(url)

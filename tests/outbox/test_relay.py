@@ -1,0 +1,90 @@
+"""The relay sends what others stored, side by side with others, and leaves what it cannot send."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from support.clock import HandClock
+from support.groups import events_in, group
+
+from algolia_events._relay import Relay, RelayWork
+from algolia_events._retry import Accepted, Failed, Outcome
+from algolia_events.config import QueueOptions, RetryOptions
+from algolia_events.errors import ConfigurationError
+from algolia_events.outbox import MemoryOutbox
+from algolia_events.sandbox import Sandbox, Status
+
+HOUR = 3600.0
+
+
+async def spin() -> None:
+    """Let everything that can run do so."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def outbox() -> AsyncIterator[MemoryOutbox]:
+    outbox = MemoryOutbox(max_bytes=1 << 30)
+    yield outbox
+    await outbox.aclose()
+
+
+async def test_it_gives_back_what_the_server_does_not_take(outbox: MemoryOutbox) -> None:
+    await outbox.store([group("a", "b"), group("c")])
+
+    async with Sandbox() as sandbox:
+        with sandbox.fault(Status(503)):
+            relay = Relay(app_id="A", api_key="k", insights_url=sandbox.url, outbox=outbox)
+            await relay.start()
+            await sandbox.wait_for(lambda: sandbox.counts.requests >= 1)
+            stats = await relay.aclose(2)
+
+    assert (stats.claimed, stats.given_back, stats.accepted, stats.in_flight) == (3, 3, 0, 0)
+    assert len(events_in(await outbox.claim(100, 1 << 30))) == 3
+
+
+def test_what_the_environment_lacks_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="ALGOLIA_API_KEY and ALGOLIA_OUTBOX"):
+        Relay.from_env({"ALGOLIA_APP_ID": "A"})
+
+
+async def test_an_outage_of_an_hour_costs_nothing_and_ends_with_the_oldest_first(
+    outbox: MemoryOutbox, clock: HandClock
+) -> None:
+    """A million events come in while the server fails; what the relay holds of them stays at one request's worth."""
+    names = [f"{number:07}" for number in range(1_000_000)]
+    down, sent, attempts = True, [], 0
+    held: list[int] = []
+
+    async def deliver(body: bytes) -> Outcome:
+        nonlocal attempts
+        attempts += 1
+        if down:
+            return Failed(reason="503", ambiguous=False)
+        sent.append(body)
+        return Accepted()
+
+    options = QueueOptions(in_flight=1, shutdown_timeout=1)
+    work = RelayWork(deliver, outbox, options=options, clock=clock, retry=RetryOptions(), draw=lambda: 0.99)
+    await work.start()
+    for minute in range(60):
+        for start in range(0, 1_000_000 // 60, 1000):
+            first = minute * (1_000_000 // 60) + start
+            await outbox.store([group(*names[first : min(first + 1000, (minute + 1) * (1_000_000 // 60))])])
+        clock.advance(60)
+        await spin()
+        held.append(work.stats().in_flight)
+    attempts_while_down = attempts
+    down = False
+    while (await outbox.sizes()).events:
+        clock.advance(1)
+        await spin()
+    stats = await work.aclose()
+
+    stored = 60 * (1_000_000 // 60)
+    assert max(held) <= 1000
+    assert attempts_while_down <= 75  # a probe a minute, and the doubling before
+    assert (stats.claimed - stats.given_back, stats.accepted) == (stored, stored)
+    order = [int(body[body.index(b'"name":"') + 8 :][:7]) for body in sent]
+    assert order == sorted(order)

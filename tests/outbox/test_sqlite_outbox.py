@@ -1,0 +1,231 @@
+"""What is particular to the SQLite outbox: its file, who may read it, where it may lie, what happens when it breaks."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.groups import bodies, group
+
+from algolia_events.errors import ConfigurationError, OutboxError
+from algolia_events.outbox import SQLiteOutbox
+from algolia_events.outbox._sqlite_file import file_system_of
+
+EVERYTHING = (1_000_000, 1 << 40)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.db"
+
+
+@pytest.fixture
+async def outbox(path: Path) -> AsyncIterator[SQLiteOutbox]:
+    outbox = SQLiteOutbox(path)
+    yield outbox
+    await outbox.aclose()
+
+
+async def test_only_its_owner_may_read_what_lies_on_the_disk(outbox: SQLiteOutbox, path: Path) -> None:
+    await outbox.store([group("a")])
+    await outbox.claim(*EVERYTHING)
+
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+
+    assert modes == dict.fromkeys(["events.db", "events.db-wal", "events.db-shm", "events.db-locks"], 0o600)
+
+
+async def test_two_outboxes_of_one_process_exclude_each_other(outbox: SQLiteOutbox, path: Path) -> None:
+    other = SQLiteOutbox(path)
+    await outbox.store([group("a"), group("b")])
+
+    first = await outbox.claim(1, 1 << 40)
+    second = await other.claim(*EVERYTHING)
+    await outbox.aclose()
+    third = await other.claim(*EVERYTHING)
+    await other.aclose()
+
+    assert (bodies(first), bodies(second), bodies(third)) == ([group("a").body], [group("b").body], [group("a").body])
+
+
+@pytest.fixture
+def damaged(path: Path) -> Path:
+    path.write_bytes(b"this is no database, and never was " * 100)
+    return path
+
+
+async def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(damaged: Path) -> None:
+    outbox = SQLiteOutbox(damaged)
+
+    await outbox.store([group("a")])
+    claimed = await outbox.claim(*EVERYTHING)
+    aside = [each for each in damaged.parent.iterdir() if "corrupt" in each.name]
+    await outbox.aclose()
+
+    assert bodies(claimed) == [group("a").body]
+    assert [each.read_bytes()[:19] for each in aside] == [b"this is no database"]
+    assert str(aside[0]) in str(outbox.notice)
+
+
+async def test_a_file_that_breaks_while_it_is_used_is_moved_aside(outbox: SQLiteOutbox, path: Path) -> None:
+    await outbox.store([group(str(n), padding=50_000) for n in range(40)])
+    await outbox.aclose()
+    with path.open("r+b") as file:
+        file.seek(16_384)
+        file.write(b"\xff" * 16_384 * 8)
+
+    await outbox.claim(*EVERYTHING)
+    await outbox.store([group("after")])
+
+    assert bodies(await outbox.claim(*EVERYTHING)) == [group("after").body]
+    assert outbox.notice is not None
+
+
+async def test_what_another_process_moved_aside_is_noticed(outbox: SQLiteOutbox, path: Path) -> None:
+    await outbox.store([group("old")])
+    old = await outbox.claim(*EVERYTHING)
+    await asyncio.to_thread(path.rename, path.with_name("gone"))
+
+    await outbox.store([group("new")])
+    await outbox.settle(done=old)
+
+    assert bodies(await outbox.groups()) == [group("new").body]
+
+
+async def test_a_database_of_something_else_is_left_alone(outbox: SQLiteOutbox, path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE theirs (x)")
+    database.close()
+
+    with pytest.raises(OutboxError, match="a database of something else"):
+        await outbox.open()
+
+
+async def test_a_file_of_a_newer_version_is_left_alone(outbox: SQLiteOutbox, path: Path) -> None:
+    await outbox.open()
+    await outbox.aclose()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+
+    with pytest.raises(OutboxError, match="newer version"):
+        await outbox.open()
+
+
+async def test_a_directory_that_does_not_exist_is_an_error_until_it_does(path: Path) -> None:
+    outbox = SQLiteOutbox(path.parent / "later" / "events.db")
+    with pytest.raises(OutboxError):
+        await outbox.store([group("a")])
+
+    (path.parent / "later").mkdir()
+    await outbox.store([group("b")])
+
+    assert bodies(await outbox.groups()) == [group("b").body]
+    await outbox.aclose()
+
+
+async def test_a_full_disk_is_an_error_that_loses_nothing(outbox: SQLiteOutbox) -> None:
+    # SQLite's own limit stands in for the disk's: it is SQLITE_FULL either way.
+    await outbox.store([group("before")])
+    database = outbox._store._connection
+    assert database is not None
+    await outbox._run(lambda: database.execute("PRAGMA max_page_count = 10"))
+
+    with pytest.raises(OutboxError, match="full"):
+        await outbox.store([group("too much", padding=400_000)])
+    await outbox._run(lambda: database.execute("PRAGMA max_page_count = 100000"))
+    await outbox.store([group("after", padding=400_000)])
+
+    assert bodies(await outbox.claim(*EVERYTHING)) == [group("before").body, group("after", padding=400_000).body]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anything")
+async def test_a_file_that_may_only_be_read_is_an_error(outbox: SQLiteOutbox, path: Path) -> None:
+    await outbox.store([group("a")])
+    await outbox.aclose()
+    path.parent.chmod(0o500)
+
+    with pytest.raises(OutboxError):
+        await outbox.store([group("b")])
+    path.parent.chmod(0o700)
+
+
+async def test_a_forked_child_leaves_the_parents_claims_alone(outbox: SQLiteOutbox, path: Path) -> None:
+    await outbox.store([group("a")])
+    await outbox.claim(*EVERYTHING)
+
+    def in_child() -> int:
+        async def claim() -> int:
+            mine = await outbox.claim(*EVERYTHING)
+            await outbox.store([group("from the child")])
+            await outbox.aclose()
+            return len(mine)
+
+        return asyncio.run(claim())
+
+    status = await asyncio.to_thread(_forked, in_child)
+    other = SQLiteOutbox(path)
+    claimed = await other.claim(*EVERYTHING)
+    await other.aclose()
+
+    assert status == 0
+    assert bodies(claimed) == [group("from the child").body]
+
+
+def _forked(work: "object") -> int:
+    """Fork, work in the child, and return what it exits with."""
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            code = work()  # type: ignore[operator]
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+def test_the_file_system_of_a_directory_is_the_one_mounted_nearest(kind: str) -> None:
+    mounts = (
+        "22 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw\n"
+        f"90 22 0:50 / /mnt/far\\040away rw,relatime shared:1 - {kind} server:/export rw\n"
+        "91 22 0:51 / /mnt/far rw - tmpfs tmpfs rw\n"
+    )
+
+    assert file_system_of(Path("/mnt/far away/shop"), mounts) == kind
+    assert file_system_of(Path("/mnt/far/shop"), mounts) == "tmpfs"
+    assert file_system_of(Path("/mnt/farther"), mounts) == "ext4"
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("normal", 1), ("full", 2)])
+async def test_what_a_power_cut_may_cost_is_chosen(path: Path, synchronous: str, level: int) -> None:
+    outbox = SQLiteOutbox(path, synchronous=synchronous)  # type: ignore[arg-type]
+    await outbox.open()
+
+    database = outbox._store._connection
+    assert database is not None
+    journal, chosen = await outbox._run(
+        lambda: [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    )
+    await outbox.aclose()
+
+    assert (journal, chosen) == ("wal", level)
+
+
+def test_a_wrong_argument_is_named(path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="synchronous"):
+        SQLiteOutbox(path, synchronous="sometimes")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="max_bytes"):
+        SQLiteOutbox(path, max_bytes=10)
+
+
+async def test_forgetting_to_close_it_warns(path: Path) -> None:
+    outbox = SQLiteOutbox(path)
+    await outbox.open()
+
+    with pytest.warns(ResourceWarning, match="unclosed outbox"):
+        del outbox

@@ -1,0 +1,155 @@
+"""`InsightsClient`: the same wire without the queue; one call, one verdict."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from algolia_events import (
+    ApiError,
+    BadRequestError,
+    ClickedObjectIDs,
+    CredentialsError,
+    InsightsClient,
+    InvalidEventError,
+    RateLimitedError,
+    RawEvent,
+    SendResult,
+    TransportError,
+    to_mapping,
+)
+from algolia_events._wire import USER_AGENT
+from algolia_events.sandbox import ResetInAnswer, Sandbox, Status
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox(delete_api_key="ADMIN", api_key="SEARCH") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def insights(sandbox: Sandbox) -> AsyncIterator[InsightsClient]:
+    async with InsightsClient.create("APP", "SEARCH", insights_url=sandbox.url) as insights:
+        yield insights
+
+
+def click(**fields: Any) -> ClickedObjectIDs:
+    values = {"event_name": "Clicked", "index": "products", "object_ids": ["sku-1"], "user_token": "anyone"}
+    return ClickedObjectIDs(**{**values, **fields})
+
+
+async def test_the_example_of_the_seed_document_is_sent_at_once(sandbox: Sandbox, insights: InsightsClient) -> None:
+    result = await insights.user("user-123456").clicked_object_ids(
+        "Product Clicked", "YourIndexName", ["objectID-1", "objectID-2"]
+    )
+
+    assert result == SendResult(accepted=1, requests=1)
+    assert sandbox.events[0]["objectIDs"] == ["objectID-1", "objectID-2"]
+
+
+async def test_headers_are_those_of_the_contract(sandbox: Sandbox, insights: InsightsClient) -> None:
+    await insights.send_events([click()])
+
+    (request,) = sandbox.requests
+    assert request.path == "/1/events"
+    assert request.headers["user-agent"] == USER_AGENT
+    assert request.headers["content-type"] == "application/json"
+    assert request.credentials == "headers"
+
+
+async def test_more_events_than_a_request_holds_take_several(sandbox: Sandbox, insights: InsightsClient) -> None:
+    result = await insights.send_events(click(object_ids=[f"sku-{n}"]) for n in range(2500))
+
+    assert result == SendResult(accepted=2500, requests=3)
+    assert [request.events for request in sandbox.requests] == [1000, 1000, 500]
+
+
+async def test_large_events_are_divided_by_bytes(sandbox: Sandbox, insights: InsightsClient) -> None:
+    result = await insights.send_events(click(index="x" * 300_000) for _ in range(20))
+
+    assert result.accepted == 20
+    assert all(request.body_bytes < 2_000_000 for request in sandbox.requests)
+
+
+async def test_mappings_are_checked_and_every_problem_is_named(sandbox: Sandbox, insights: InsightsClient) -> None:
+    good = to_mapping(click())
+    bad = {**good, "eventName": "", "userToken": 5}
+
+    with pytest.raises(InvalidEventError) as caught:
+        await insights.send_events([good, bad])
+
+    assert [field for field, _ in caught.value.problems] == ["events[1].eventName", "events[1].userToken"]
+    assert not sandbox.requests
+
+
+async def test_an_event_that_no_request_can_hold_is_named(sandbox: Sandbox, insights: InsightsClient) -> None:
+    with pytest.raises(InvalidEventError, match=r"events\[0\]: takes \d+ bytes"):
+        await insights.send_events([click(index="x" * 2_000_000)])
+
+    assert not sandbox.requests
+
+
+async def test_nothing_to_send_is_an_error(insights: InsightsClient) -> None:
+    with pytest.raises(InvalidEventError, match="at least one"):
+        await insights.send_events([])
+
+
+async def test_a_raw_event_goes_past_the_rules(sandbox: Sandbox, insights: InsightsClient) -> None:
+    with pytest.raises(BadRequestError, match="EventType is required"):
+        await insights.send_events([RawEvent({**to_mapping(click()), "eventType": ""})])
+
+    assert not sandbox.events
+
+
+async def test_a_failure_says_how_much_had_been_accepted(sandbox: Sandbox, insights: InsightsClient) -> None:
+    sandbox.script([None, Status(503)])
+
+    with pytest.raises(ApiError, match="503") as caught:
+        await insights.send_events([click()] * 1500)
+
+    assert caught.value.retriable
+    assert caught.value.__notes__ == ["1000 events had been accepted in requests before this one"]
+
+
+async def test_a_broken_connection_says_whether_the_events_may_have_arrived(
+    sandbox: Sandbox, insights: InsightsClient
+) -> None:
+    sandbox.faults.add(ResetInAnswer())
+
+    with pytest.raises(TransportError) as caught:
+        await insights.send_events([click()])
+
+    assert caught.value.ambiguous
+    assert len(sandbox.events) == 1
+
+
+async def test_a_wrong_key_is_an_error_of_its_own(sandbox: Sandbox) -> None:
+    async with InsightsClient.create("APP", "wrong-key", insights_url=sandbox.url) as insights:
+        with pytest.raises(CredentialsError, match="Invalid credentials") as caught:
+            await insights.send_events([click()])
+
+    assert "wrong-key" not in str(caught.value)
+
+
+async def test_a_user_is_deleted_with_a_key_of_its_own(sandbox: Sandbox, insights: InsightsClient) -> None:
+    await insights.delete_user_token("a/b+c=", api_key="ADMIN")
+    with pytest.raises(CredentialsError):
+        await insights.delete_user_token("a/b+c=")
+
+    assert sandbox.deleted_tokens == ("a/b+c=",)
+    assert sandbox.requests[0].path == "/1/usertokens/a%2Fb%2Bc%3D"
+
+
+async def test_an_illegal_token_is_not_sent(sandbox: Sandbox, insights: InsightsClient) -> None:
+    with pytest.raises(InvalidEventError):
+        await insights.delete_user_token("../events", api_key="ADMIN")
+
+    assert not sandbox.requests
+
+
+async def test_too_many_deletions_are_an_error_of_its_own(sandbox: Sandbox, insights: InsightsClient) -> None:
+    sandbox.faults.add(Status(429))
+
+    with pytest.raises(RateLimitedError):
+        await insights.delete_user_token("anyone", api_key="ADMIN")

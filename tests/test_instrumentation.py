@@ -1,0 +1,246 @@
+"""Hooks hear what happens, meters add up, and what an application leaves out is left out and counted."""
+
+import contextvars
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from algolia_events import AlgoliaEvents, ClickedObjectIDs, ConfigurationError, Event, EventDroppedError, QueueOptions
+from algolia_events.abc import Hook
+from algolia_events.instrumentation import LoggingHook
+from algolia_events.reports import Health
+from algolia_events.sandbox import Sandbox, Status
+
+MakeClient = Callable[..., AlgoliaEvents]
+
+
+def click(user: str = "anyone", *objects: str) -> ClickedObjectIDs:
+    return ClickedObjectIDs(event_name="Clicked", index="products", object_ids=objects or ("sku-1",), user_token=user)
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def make(sandbox: Sandbox) -> AsyncIterator[MakeClient]:
+    made: list[AlgoliaEvents] = []
+
+    def build(**options: Any) -> AlgoliaEvents:
+        queue = QueueOptions(linger=60.0)
+        client = AlgoliaEvents(app_id="APP", api_key="KEY", insights_url=sandbox.url, **{"queue": queue, **options})
+        made.append(client)
+        return client
+
+    yield build
+    for client in made:
+        await client.aclose(0)
+
+
+class Listener(Hook):
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+
+    def attached(self, stats: Callable[[], Any], max_events: int) -> None:
+        self.heard.append(("attached", stats().tracked, max_events))
+
+    def tracked(self, event: object) -> None:
+        self.heard.append(("tracked", event))
+
+    def dropped(self, reason: str, count: int) -> None:
+        self.heard.append(("dropped", str(reason), count))
+
+    def batch_sent(self, events: int, body_bytes: int) -> None:
+        self.heard.append(("sent", events))
+
+    def batch_settled(self, events: int, result: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.heard.append(("settled", events, result))
+
+    def retrying(self, events: int, reason: str, delay: float) -> None:
+        self.heard.append(("retrying", events, reason))
+
+    def state_changed(self, health: Health) -> None:
+        self.heard.append(("state", str(health.state)))
+
+
+async def test_a_hook_hears_the_life_of_a_batch(sandbox: Sandbox, make: MakeClient) -> None:
+    listener = Listener()
+    client = make(hooks=[listener], queue=QueueOptions(linger=60.0, max_events=1))
+    event = click()
+    sandbox.faults.add(Status(503))
+
+    client.events.track(event)
+    client.events.track(event)
+    await client.events.flush(timeout=10)
+
+    assert listener.heard == [
+        ("attached", 0, 1),
+        ("tracked", event),
+        ("dropped", "queue_full", 1),
+        ("sent", 1),
+        ("settled", 1, "failed"),
+        ("retrying", 1, "503: Service Unavailable"),
+        ("state", "retrying"),
+        ("sent", 1),
+        ("settled", 1, "accepted"),
+        ("state", "ok"),
+    ]
+
+
+async def test_the_logging_hook_writes_a_line_a_step(make: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    client = make(hooks=[LoggingHook(level=logging.INFO)])
+
+    with caplog.at_level(logging.INFO, "algolia_events.requests"):
+        client.events.track(click())
+        await client.events.flush(timeout=10)
+
+    assert [record.message for record in caplog.records] == [
+        "algolia_events.batch_sent",
+        "algolia_events.batch_settled",
+    ]
+    assert caplog.records[1].__dict__["result"] == "accepted"
+
+
+async def test_the_meters_of_opentelemetry(sandbox: Sandbox, make: MakeClient) -> None:
+    metrics_sdk = pytest.importorskip("opentelemetry.sdk.metrics")
+    export = pytest.importorskip("opentelemetry.sdk.metrics.export")
+    instrumentation = pytest.importorskip("algolia_events.instrumentation")
+    reader = export.InMemoryMetricReader()
+    provider = metrics_sdk.MeterProvider(metric_readers=[reader])
+    client = make(hooks=[instrumentation.OpenTelemetryHook(provider)], queue=QueueOptions(linger=60.0, max_events=3))
+    sandbox.reject = lambda event: "no" if event["userToken"] == "bad" else None
+
+    for user in ("good", "bad", "good", "one-too-many"):
+        client.events.track(click(user))
+    waiting = _points(reader)
+    await client.events.flush(timeout=10)
+    points = _points(reader)
+    provider.shutdown()
+
+    assert waiting["algolia_events.queue.size"] == {"": 3}
+    assert points["algolia_events.queue.size"] == {"": 0}
+    assert points["algolia_events.queue.capacity"] == {"": 3}
+    assert points["algolia_events.processed"] == {"": 2, "422": 1, "queue_full": 1}
+    assert points["algolia_events.batch.duration"]["refused"] >= 1
+
+
+def _points(reader: Any) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for resource in reader.get_metrics_data().resource_metrics:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                for point in metric.data.data_points:
+                    label = "".join(str(value) for value in point.attributes.values())
+                    value = point.count if hasattr(point, "count") else point.value
+                    found.setdefault(metric.name, {})[label] = value
+    return found
+
+
+async def test_the_background_task_is_part_of_no_request(sandbox: Sandbox) -> None:
+    request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
+    prepared: contextvars.ContextVar[bool] = contextvars.ContextVar("prepared", default=False)
+    seen: list[tuple[str, bool]] = []
+
+    class Context(Hook):
+        def background(self) -> None:
+            prepared.set(True)
+
+        def batch_sent(self, events: int, body_bytes: int) -> None:
+            seen.append((request_id.get(), prepared.get()))
+
+    request_id.set("GET /")
+    async with AlgoliaEvents(app_id="APP", api_key="KEY", insights_url=sandbox.url, hooks=[Context()]) as client:
+        client.events.track(click())
+        await client.events.flush(timeout=10)
+
+    assert seen == [("none", True)]
+    assert not prepared.get()
+
+
+async def test_opentelemetry_hides_own_requests_from_itself() -> None:
+    context = pytest.importorskip("opentelemetry.context")
+    instrumentation = pytest.importorskip("algolia_events.instrumentation")
+    hook = instrumentation.OpenTelemetryHook()
+    own = contextvars.Context()
+
+    own.run(hook.background)
+
+    assert own.run(context.get_value, "suppress_instrumentation") is True
+    assert context.get_value("suppress_instrumentation") is None
+
+
+async def test_before_send_may_change_or_drop_an_event(sandbox: Sandbox, make: MakeClient) -> None:
+    def before_send(event: Event) -> Event | None:
+        return None if event.user_token == "bot" else click("changed")
+
+    client = make(before_send=before_send)
+
+    taken = [client.events.track(click(user)) for user in ("bot", "human")]
+    with pytest.raises(EventDroppedError, match="filtered"):
+        await client.events.put(click("bot"))
+    await client.events.flush(timeout=10)
+
+    assert taken == [False, True]
+    assert [event["userToken"] for event in sandbox.events] == ["changed"]
+    assert client.stats().dropped == {"filtered": 2}
+
+
+async def test_a_before_send_that_raises_costs_the_event_and_is_logged_once(
+    make: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def before_send(event: Event) -> Event | None:
+        raise ZeroDivisionError
+
+    client = make(before_send=before_send)
+
+    taken = [client.events.track(click()) for _ in range(3)]
+
+    assert taken == [False] * 3
+    assert client.stats().dropped == {"filtered": 3}
+    assert [r.message for r in caplog.records].count("algolia_events.callback_failed") == 1
+
+
+async def test_a_sample_keeps_whole_users(sandbox: Sandbox, make: MakeClient) -> None:
+    client = make(sample_rate=0.3)
+    users = [f"user-{number}" for number in range(1000)]
+
+    kept = {user for user in users if client.events.track(click(user))}
+    again = {user for user in users if client.events.track(click(user))}
+
+    assert kept == again
+    assert 200 < len(kept) < 400
+    assert client.stats().dropped == {"sampled": 2 * (1000 - len(kept))}
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.1, True, "1", float("nan")])
+def test_a_sample_rate_is_checked(rate: Any) -> None:
+    with pytest.raises(ConfigurationError, match="sample_rate"):
+        AlgoliaEvents(app_id="APP", api_key="KEY", sample_rate=rate)
+
+
+async def test_an_opt_out_holds_when_tracking_and_again_when_sending(sandbox: Sandbox, make: MakeClient) -> None:
+    opted_out = {"early"}
+    client = make(opted_out=opted_out.__contains__)
+
+    taken = [client.events.track(click(user)) for user in ("early", "late", "stays", "late")]
+    opted_out.add("late")
+    report = await client.events.flush(timeout=10)
+
+    assert taken == [False, True, True, True]
+    assert [event["userToken"] for event in sandbox.events] == ["stays"]
+    assert (report.delivered, report.dropped) == (1, 3)
+    assert client.stats().dropped == {"opted_out": 3}
+    assert client.stats().requests == len(sandbox.requests) == 1
+
+
+async def test_an_opt_out_of_the_authenticated_user_holds_too(make: MakeClient) -> None:
+    client = make(opted_out={"account-7"}.__contains__)
+
+    taken = client.user("anonymous-1", "account-7").clicked_object_ids("Clicked", "products", ["sku-1"])
+
+    assert not taken
