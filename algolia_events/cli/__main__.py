@@ -1,0 +1,5 @@
+"""Run the command as `python -m algolia_events.cli`."""
+
+from algolia_events.cli import main
+
+main()
