@@ -1,7 +1,7 @@
 """Looking through what arrived: events that filter themselves, and assertions whose failures say what was there."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from algolia_events.sandbox._attribution import Attribution, Reason
@@ -14,29 +14,32 @@ KINDS: Final = ("click", "conversion", "view", "instantsearch", "addToCart", "pu
 _MAX_SHOWN: Final = 10
 
 
-def is_match(
-    event: Event,
+def matching(
     *,
     kind: str | None = None,
     user: str | None = None,
     index: str | None = None,
     name: str | None = None,
     object_id: str | None = None,
-) -> bool:
-    """Tell whether an event has all that is asked for; ``user`` is either of its two tokens.
+) -> Callable[[Event], bool]:
+    """Make a test of whether an event has all that is asked for; ``user`` is either of its two tokens.
 
     Raises:
         ValueError: there is no such kind: a typing error must not look like an event that never came.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind is {kind!r}, it must be one of {', '.join(KINDS)}")
-    return (
-        (kind is None or kind in (event.get("eventType"), event.get("eventSubtype")))
-        and (user is None or user in (event.get("userToken"), event.get("authenticatedUserToken")))
-        and (index is None or index == event.get("index"))
-        and (name is None or name == event.get("eventName"))
-        and (object_id is None or object_id in event.get("objectIDs", ()))
-    )
+
+    def matches(event: Event) -> bool:
+        return (
+            (kind is None or kind in (event.get("eventType"), event.get("eventSubtype")))
+            and (user is None or user in (event.get("userToken"), event.get("authenticatedUserToken")))
+            and (index is None or index == event.get("index"))
+            and (name is None or name == event.get("eventName"))
+            and (object_id is None or object_id in event.get("objectIDs", ()))
+        )
+
+    return matches
 
 
 class Events(tuple[Event, ...]):
@@ -48,8 +51,8 @@ class Events(tuple[Event, ...]):
     __slots__ = ()
 
     def __call__(self, **wanted: str | None) -> "Events":
-        """Give those that match; see ``is_match`` for what can be asked."""
-        return Events(event for event in self if is_match(event, **wanted))
+        """Give those that match; see ``matching`` for what can be asked."""
+        return Events(filter(matching(**wanted), self))
 
 
 class EventAssertions:
@@ -124,7 +127,8 @@ class SandboxAssertions(EventAssertions):
             raise AssertionError(f"{len(self.rejected)} requests were refused: {words}")
 
     def _judged(self, wanted: Mapping[str, str | None]) -> tuple[Attribution, ...]:
-        found = tuple(one for one in self.attributions if is_match(one.event, **wanted))
+        matches = matching(**wanted)
+        found = tuple(one for one in self.attributions if matches(one.event))
         if not found:
             raise AssertionError(f"no event matches {_words(wanted)}; received were {_listing(self.events)}")
         return found

@@ -87,12 +87,23 @@ class Attribution:
         return self.event.get("index")
 
 
+@attrs.define
+class ModelCounts:
+    """How the answers of one model fared: how many were given, and how many were clicked or converted on at all."""
+
+    answers: int = 0
+    clicked: int = 0
+    converted: int = 0
+
+
 class QueryIds:
     """Remembers what was given out, the latest ``max_kept`` answers of it (None: all)."""
 
     def __init__(self, max_kept: int | None) -> None:
         self._given: OrderedDict[str, GivenQueryId] = OrderedDict()
         self._max_kept = max_kept
+        self._outcomes: set[tuple[str, str]] = set()
+        self.models: dict[str, ModelCounts] = {}
 
     def give(
         self,
@@ -110,8 +121,10 @@ class QueryIds:
         self._given[query_id] = GivenQueryId(
             query_id=query_id, index=index, model=model, user_token=user_token, positions=positions, given_at=now
         )
+        self.models.setdefault(model, ModelCounts()).answers += 1
         if self._max_kept is not None and len(self._given) > self._max_kept:
-            self._given.popitem(last=False)
+            forgotten, _ = self._given.popitem(last=False)
+            self._outcomes -= {(forgotten, "click"), (forgotten, "conversion")}
         return query_id
 
     def judge(self, event: Mapping[str, Any], *, now: float) -> Attribution:
@@ -129,7 +142,23 @@ class QueryIds:
         if given is None:
             return ItemAttribution(object_id=object_id, query_id=query_id, reason=Reason.UNKNOWN_QUERY_ID, model=None)
         reason = _compare(event, given, object_id, position, happened_at)
+        if reason is Reason.ATTRIBUTED:
+            self._note(given, event["eventType"])
         return ItemAttribution(object_id=object_id, query_id=query_id, reason=reason, model=given.model)
+
+    def _note(self, given: GivenQueryId, kind: str) -> None:
+        """Count an answer as clicked or converted on, once, however many events say so."""
+        outcome = (given.query_id, kind)
+        if outcome in self._outcomes:
+            return
+        counts = self.models[given.model]
+        if kind == "click":
+            counts.clicked += 1
+        elif kind == "conversion":
+            counts.converted += 1
+        else:
+            return
+        self._outcomes.add(outcome)
 
 
 def _claims(event: Mapping[str, Any]) -> Iterable[_Claim]:

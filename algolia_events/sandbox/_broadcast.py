@@ -4,9 +4,22 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Subscriber(Protocol[T_contra]):
+    """Is told of everything, and of the end; must be quick, for everybody waits."""
+
+    def offer(self, item: T_contra) -> None:
+        """Take note of an item."""
+        ...
+
+    def end(self) -> None:
+        """Take note that nothing more will come."""
+        ...
 
 
 class Subscription(AsyncIterator[T], Generic[T]):
@@ -45,13 +58,13 @@ class Broadcast(Generic[T]):
     """Hands every item to every subscriber of the moment."""
 
     def __init__(self) -> None:
-        self._subscriptions: set[Subscription[T]] = set()
+        self._subscribers: set[Subscriber[T]] = set()
         self._is_over = False
 
     def publish(self, item: T) -> None:
         """Offer an item to all; costs nothing worth naming without subscribers."""
-        for subscription in self._subscriptions:
-            subscription.offer(item)
+        for subscriber in self._subscribers:
+            subscriber.offer(item)
 
     @contextmanager
     def subscribe(self, max_waiting: int) -> Iterator[Subscription[T]]:
@@ -59,17 +72,27 @@ class Broadcast(Generic[T]):
         if max_waiting < 1:
             raise ValueError(f"max_waiting is {max_waiting}, it must be at least 1")
         subscription: Subscription[T] = Subscription(max_waiting)
-        self._subscriptions.add(subscription)
-        if self._is_over:
-            subscription.end()
-        try:
+        with self.attached(subscription):
             yield subscription
+
+    def add(self, subscriber: Subscriber[T]) -> None:
+        """Offer to a subscriber whatever is published from now on."""
+        self._subscribers.add(subscriber)
+        if self._is_over:
+            subscriber.end()
+
+    @contextmanager
+    def attached(self, subscriber: Subscriber[T]) -> Iterator[None]:
+        """Offer what is published to a subscriber while the context is open."""
+        self.add(subscriber)
+        try:
+            yield
         finally:
-            self._subscriptions.discard(subscription)
-            subscription.end()
+            self._subscribers.discard(subscriber)
+            subscriber.end()
 
     def close(self) -> None:
         """End every subscription, those to come included."""
         self._is_over = True
-        for subscription in self._subscriptions:
-            subscription.end()
+        for subscriber in self._subscribers:
+            subscriber.end()

@@ -135,6 +135,16 @@ class _Entry:
         return on_connection if api is None else not on_connection and self.api in {None, api}
 
 
+@attrs.frozen(kw_only=True)
+class ActiveFault:
+    """A fault in force: for so many more requests, for so many more seconds, or (both None) until it is taken out."""
+
+    fault: Fault
+    api: Api | None
+    times_left: int | None
+    seconds_left: float | None
+
+
 class FaultScript:
     """The faults to come, oldest first: a request meets the first that concerns it, and only that one."""
 
@@ -192,6 +202,19 @@ class FaultScript:
     def pending(self, *, now: float) -> tuple[Fault | None, ...]:
         """List what is still in force, oldest first."""
         return tuple(entry.fault for entry in self._entries.values() if not entry.is_over(now))
+
+    def active(self, *, now: float) -> tuple[ActiveFault, ...]:
+        """List what is in force and for how long, oldest first."""
+        return tuple(
+            ActiveFault(
+                fault=entry.fault,
+                api=entry.api,
+                times_left=entry.remaining,
+                seconds_left=None if entry.until is None else entry.until - now,
+            )
+            for entry in self._entries.values()
+            if entry.fault is not None and not entry.is_over(now)
+        )
 
     def _enter(self, entry: _Entry) -> int:
         number = next(self._numbers)

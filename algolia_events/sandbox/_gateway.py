@@ -24,6 +24,14 @@ from algolia_events.sandbox._insights import Call
 from algolia_events.sandbox._ledger import Ledger, Request
 from algolia_events.sandbox._sabotage import Delivery, reset, severed
 
+# browsers' clients, such as search-insights, send from pages of any origin (Fetch standard, CORS protocol)
+CORS: Final = {"access-control-allow-origin": "*"}
+PREFLIGHT: Final = {
+    **CORS,
+    "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
+    "access-control-allow-headers": "*",
+    "access-control-max-age": "86400",
+}
 RECOMMEND_PREFIX: Final = "/1/indexes/"
 _GRACE_S: Final = 0.1
 
@@ -92,7 +100,9 @@ class Gateway:
     _all_done: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one request, whatever its path."""
+        """Serve one request, whatever its path; a browser's question beforehand is not counted as one."""
+        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+            return web.Response(status=204, headers=PREFLIGHT)
         visit = self._register(request)
         self._under_way[visit.number] = request
         try:
@@ -150,6 +160,7 @@ class Gateway:
                 reset(request)
                 return severed()
             answer = self._decide(visit, body)
+            answer = attrs.evolve(answer, headers={**CORS, **answer.headers})
             await self.pause(self.latency)
             delivery = Delivery(request, self.pause)
             status = delivery.status_line(answer, fault)

@@ -30,8 +30,9 @@ _QUERY_ID = re.compile(r"[0-9a-f]{32}").fullmatch
 _MESSAGE_ID = re.compile(r"message_[!-~]+").fullmatch
 _CURRENCY = re.compile(r"[A-Za-z]{3}").fullmatch
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?").fullmatch
-# attribute and value are percent-encoded separately: printable ASCII without blanks, and every % starts an escape
-_FILTER = re.compile(r"(?:[!-$&-9;-~]|%[0-9A-Fa-f]{2})+:(?:[!-$&-~]|%[0-9A-Fa-f]{2})+").fullmatch
+# attribute and value are percent-encoded: printable ASCII without blanks, and every % starts an escape; the colon
+# between them may be encoded as well, as Algolia's own search-insights does (2.17.3: it encodes the filter as a whole)
+_FILTER = re.compile(r"(?:[!-$&-9;-~]|%[0-9A-Fa-f]{2})+(?::|%3[Aa])(?:[!-$&-~]|%[0-9A-Fa-f]{2})+").fullmatch
 
 _INT32: Final = range(-(2**31), 2**31)
 

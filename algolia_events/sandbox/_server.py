@@ -20,6 +20,7 @@ from algolia_events.sandbox._gateway import Gateway
 from algolia_events.sandbox._insights import InsightsApi, Reject
 from algolia_events.sandbox._ledger import Counts, Ledger, Notice, Rejection, Request
 from algolia_events.sandbox._listener import Listener, check_host
+from algolia_events.sandbox._page import Page
 from algolia_events.sandbox._recommend import RecommendApi
 
 THIRTY_DAYS_S: Final = 30 * 86_400.0
@@ -70,8 +71,8 @@ class Faults:
 class Sandbox(SandboxAssertions):
     """A local server that speaks Algolia's Insights and Recommend APIs as strictly as they do.
 
-    Enter it with ``async with``; requests go to ``url``. It judges by the wire contract and shares no code with the
-    library's own models.
+    Enter it with ``async with``; requests go to ``url``, and a browser finds a live page there. It judges by the wire
+    contract and shares no code with the library's own models.
 
     Args:
         port: 0 takes a free one.
@@ -89,8 +90,8 @@ class Sandbox(SandboxAssertions):
         max_kept: how many requests, events, refused events, tokens and query IDs to remember, the latest of each;
             None keeps everything.
         ssl_context: to serve https.
-        routes: further routes of aiohttp, such as a page to look at; ``request.app[SANDBOX]`` is the sandbox. They are
-            neither recorded nor sabotaged.
+        routes: further routes of aiohttp, such as an application to try; ``request.app[SANDBOX]`` is the sandbox. They
+            are neither recorded nor sabotaged.
     """
 
     def __init__(
@@ -144,7 +145,8 @@ class Sandbox(SandboxAssertions):
             max_body_bytes=max_body_bytes,
             latency=latency,
         )
-        self._runner = _runner(self, routes, self._gateway)
+        page = Page(ledger=self._ledger, query_ids=self._query_ids, script=script, host=host)
+        self._runner = _runner(self, [*routes, *page.routes()], self._gateway)
         self._listener = Listener(
             host=host,
             port=port,
@@ -303,7 +305,7 @@ SANDBOX: Final = web.AppKey("sandbox", Sandbox)
 
 
 def _runner(sandbox: Sandbox, routes: Iterable[web.AbstractRouteDef], gateway: Gateway) -> web.AppRunner:
-    """Make the HTTP server: the extra routes first, all else to the gateway."""
+    """Make the HTTP server: the routes given come first, all else goes to the gateway."""
     app = web.Application()
     app[SANDBOX] = sandbox
     app.add_routes([*routes, web.route("*", "/{path:.*}", gateway.handle)])

@@ -78,7 +78,7 @@ def test_other_hosts_than_loopback_are_refused(host: str) -> None:
 async def test_other_hosts_are_allowed_when_asked_for(client: aiohttp.ClientSession) -> None:
     async with (
         Sandbox(host="0.0.0.0", allow_remote=True) as sandbox,
-        client.get(f"http://127.0.0.1:{sandbox.port}/") as answer,
+        client.get(f"http://127.0.0.1:{sandbox.port}/elsewhere") as answer,
     ):
         status = answer.status
 
