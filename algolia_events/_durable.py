@@ -33,7 +33,7 @@ from algolia_events.errors import (
 from algolia_events.events import Event
 from algolia_events.reports import DeliveryReport, Health, HealthState, QueueStats
 
-_COMMIT_LINGER: Final = 0.025
+_COMMIT_LINGER: Final = 0.05
 """In seconds: how long an event waits for company in its commit, and all that a `kill -9` can cost `track()`."""
 _OPENING_SECONDS: Final = 1.0
 """How long `start()` waits for the outbox to open; a slower one goes on opening, and memory takes in meanwhile."""
@@ -45,7 +45,7 @@ _LAST_SECONDS: Final = 5.0
 class DurableQueue(EventQueue):
     """An `EventQueue` whose events are safe in an outbox before they are sent.
 
-    `track()` is as in memory; what it takes in is stored within some 25 ms, and `put()` returns once that is done. If
+    `track()` is as in memory; what it takes in is stored within some 50 ms, and `put()` returns once that is done. If
     the outbox fails, batches go to Algolia from the queue's bounded memory, and `health()` says so.
 
     Args:

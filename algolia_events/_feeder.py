@@ -162,23 +162,24 @@ class Feeder:
         self._looks += 1
         self._stored = 0
         self._claim_at = self._clock.monotonic() + _POLL_SECONDS
-        events = room * options.batch_events
+        events, size = room * options.batch_events, room * options.batch_bytes
         try:
-            groups = await self._outbox.claim(events, room * options.batch_bytes)
+            groups = await self._outbox.claim(events, size)
         except Exception as exc:  # noqa: BLE001 - an outbox of somebody else's may raise anything
             self._failed(exc)
             return
         self.problem = None
-        if not groups:
-            self._empty_look = look
-            return
+        if sum(group.count for group in groups) < events and sum(len(group.body) for group in groups) < size:
+            self._empty_look = look  # that was all there is
         if self._stopped:
             self._left += groups
             return
         claims = pack(groups, max_events=options.batch_events, max_body=options.batch_bytes)
         self._claims += len(claims)
-        self._line.admit(claims)
-        self._claim_at = -math.inf  # there may be more, as soon as there is room
+        if claims:
+            self._line.admit(claims)
+        if self._empty_look < look:
+            self._claim_at = -math.inf  # there may be more, as soon as there is room
 
     def _settled(self, claim: Claim, settlement: Settlement, batch: Batch) -> None:
         """Book what became of a batch of a claim; keep it for the outbox once the whole claim is through."""

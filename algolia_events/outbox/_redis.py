@@ -116,7 +116,8 @@ class RedisOutbox:
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         """Take groups to send; see `Outbox.claim`."""
         async with self._translated() as client, self._claiming:
-            await self._beat(client)
+            if self._beating is None or self._beating.done():
+                await self._beat(client)
             if self._lost_an_answer:  # groups may be ours of which we know nothing
                 await client.eval(scripts.RELEASE, 1, self._stream, self._group, self._me, *self._claimed)
                 self._lost_an_answer = False
@@ -319,10 +320,10 @@ class RedisOutbox:
     async def _beat_on(self) -> None:
         """Show that this process lives, for as long as it holds something."""
         while self._claimed:
+            await asyncio.sleep(_BEAT_SECONDS)
             with contextlib.suppress(OutboxError):  # the next claim or settlement says so
                 async with self._translated() as client:
                     await self._beat(client)
-            await asyncio.sleep(_BEAT_SECONDS)
 
 
 _leaked: Final[list[object]] = []

@@ -11,7 +11,8 @@ from typing import Final, Literal, TypeVar, get_args
 from algolia_events._fork import watch_forks
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
 from algolia_events.errors import ConfigurationError, OutboxFullError
-from algolia_events.outbox._claim_locks import KernelLocks
+from algolia_events.outbox._claim_leases import LeaseLocks
+from algolia_events.outbox._claim_locks import KernelLocks, kernel_has_claim_locks
 from algolia_events.outbox._sqlite_store import SQLiteStore
 from algolia_events.outbox._worker import Worker, answer, hand_over, outlast
 
@@ -28,8 +29,9 @@ class SQLiteOutbox:
 
     What `put()` has returned for survives the death of the process. With `synchronous="normal"` a power cut may cost
     the last moments before it, with "full" nothing, for an fsync a commit. A claim is a lock of the kernel's on one
-    byte of `<path>-locks`: it ends with the process that holds it, whatever the clocks say. A file that is damaged is
-    moved aside, never deleted, and `notice` says where to.
+    byte of `<path>-locks`: it ends with the process that holds it, whatever the clocks say (where there are
+    no such locks, on other systems than Linux, leases of 5 s take their place). A file that is damaged is moved
+    aside, never deleted, and `notice` says where to.
 
     Args:
         path: where the file is, or shall be; on a local file system. It, and what lies beside it, is readable by its
@@ -53,7 +55,7 @@ class SQLiteOutbox:
             self._path,
             synchronous=synchronous,
             max_bytes=max_bytes,
-            locks=partial(KernelLocks, Path(f"{self._path}-locks")),
+            locks=partial(KernelLocks if kernel_has_claim_locks() else LeaseLocks, Path(f"{self._path}-locks")),
         )
         self._worker: Worker | None = None
         self._stores: deque[_Store] = deque()

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
 from algolia_events.errors import OutboxError, OutboxFullError
-from algolia_events.outbox._claim_locks import WHOLE_STORE, ClaimLocks
+from algolia_events.outbox._claim_locks import WHOLE_STORE, ClaimLocks, KernelLocks
 from algolia_events.outbox._letters import groups_of
 from algolia_events.outbox._sqlite_file import connect, move_aside, refuse_network_file_system
 
@@ -100,7 +100,7 @@ class SQLiteStore:
         self._connection = None
         self._claimed.clear()
         locks, self._locks = self._locks, None
-        if locks is not None:
+        if isinstance(locks, KernelLocks):
             locks.close()  # only our copy of the descriptor: while it is open, the parent's death frees nothing
 
     # --- connection ------------------------------------------------------------------------------------------------

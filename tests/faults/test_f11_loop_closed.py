@@ -1,0 +1,61 @@
+"""F11: an application that forgets to close the client gets one warning with the count, and no other noise."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from support.programs import Ended, run
+
+from algolia_events.sandbox import Hang, Sandbox
+
+PROGRAM = Path(__file__).parent / "programs" / "forgetful.py"
+
+
+async def forget(sandbox: Sandbox, way: str) -> Ended:
+    return await run(sys.executable, "-X", "dev", "-W", "always::ResourceWarning", str(PROGRAM), way, sandbox.url)
+
+
+def assert_one_warning(ended: Ended, held: int) -> None:
+    assert ended.code == 0, ended.errors
+    assert f"unclosed event queue with {held} events" in ended.errors
+    assert ended.errors.count("unclosed event queue") == 1
+    for noise in ("Event loop is closed", "Task was destroyed", "Traceback", "never awaited", "Exception ignored"):
+        assert noise not in ended.errors
+
+
+@pytest.mark.parametrize("way", ["run", "close"])
+async def test_events_that_wait_are_named_when_the_loop_is_gone(sandbox: Sandbox, way: str) -> None:
+    ended = await forget(sandbox, way)
+
+    assert ended.output.split() == ["True"] * 5, "track() goes on, after the loop too"
+    assert_one_warning(ended, 5)
+
+
+@pytest.mark.parametrize("way", ["run-in-flight", "close-in-flight"])
+async def test_events_in_flight_are_named_too(sandbox: Sandbox, way: str) -> None:
+    with sandbox.fault(Hang()):
+        ended = await forget(sandbox, way)
+
+    assert ended.output.split() == ["True"] * 5
+    assert_one_warning(ended, 5)
+
+
+async def test_a_client_that_was_never_started_names_what_it_holds(sandbox: Sandbox) -> None:
+    ended = await forget(sandbox, "no-loop")
+
+    assert ended.output.split() == ["True"] * 5
+    assert_one_warning(ended, 5)
+
+
+@pytest.mark.parametrize("way", ["run", "close", "run-in-flight", "close-in-flight"])
+async def test_a_second_loop_delivers_what_the_first_left_behind(sandbox: Sandbox, way: str) -> None:
+    if way.endswith("in-flight"):
+        sandbox.faults.add(Hang())
+
+    ended = await forget(sandbox, f"{way}-again")
+
+    assert ended.code == 0, ended.errors
+    assert ended.output.split() == ["True"] * 5 + ["5"]
+    assert len(sandbox.events) == 5
+    assert "unclosed event queue" not in ended.errors
+    assert "Traceback" not in ended.errors

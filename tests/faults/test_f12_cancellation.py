@@ -1,0 +1,118 @@
+"""F12: cancelling somebody who waits ends his waiting and nothing else, wherever he is."""
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from support.rigs import LONG_S, MakeRig, arrived, click, turns
+
+from algolia_events import RetryOptions
+from algolia_events.sandbox import Sandbox, Status
+
+CANCELLATIONS = 1000
+QUICK = RetryOptions(backoff_base=0.001, backoff_cap=0.002)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_thousand_cancellations_at_random_points(sandbox: Sandbox, make: MakeRig, seed: int) -> None:
+    chance = random.Random(seed)
+    rig = make(sandbox.url, retry=QUICK, max_events=20, batch_events=5, linger=0.001)
+    queue = rig.queue
+    cancelled = ended = 0
+
+    def something(number: int) -> Coroutine[Any, Any, Any]:
+        waits = (queue.put(click(number)), queue.deliver(click(number)), queue.flush(), queue.submit(click(number)))
+        chosen = chance.choice(waits)
+        for other in waits:
+            if other is not chosen:
+                other.close()
+        return chosen
+
+    for number in range(CANCELLATIONS):
+        if number % 50 == 0:
+            sandbox.faults.add(Status(503), times=2)
+        crowd = [asyncio.create_task(something(number * 4 + n)) for n in range(chance.randint(1, 4))]
+        await turns(chance.randrange(12))
+        victim = chance.choice(crowd)
+        victim.cancel()
+        await asyncio.wait(crowd, timeout=LONG_S)
+        assert all(task.done() for task in crowd), "the others go on"
+        assert victim.cancelled() or victim.exception() is None
+        assert not any(task.cancelled() for task in crowd if task is not victim)
+        cancelled += victim.cancelled()
+        ended += not victim.cancelled()
+    report = await queue.aclose(LONG_S)
+    stats = queue.stats()
+
+    assert cancelled > CANCELLATIONS / 4, "most were still waiting"
+    assert ended > 0, "and some were not"
+    assert (report.delivered, report.dropped, report.pending) == (stats.tracked, 0, 0)
+    assert len(arrived(sandbox)) == len(set(arrived(sandbox))) == stats.tracked
+
+
+async def test_a_close_that_is_cancelled_again_and_again_is_finished_by_the_last(
+    sandbox: Sandbox, make: MakeRig
+) -> None:
+    rig = make(sandbox.url, batch_events=10)
+    sandbox.latency = 0.01
+    rig.track(500)
+
+    cancelled = 0
+    for pause in range(20):
+        closing = asyncio.create_task(rig.queue.aclose(LONG_S))
+        await turns(pause)
+        closing.cancel()
+        await asyncio.wait([closing])
+        cancelled += closing.cancelled()
+    report = await rig.queue.aclose(LONG_S)
+
+    assert cancelled == 20
+    assert (report.delivered, report.dropped) == (500, 0)
+    assert sorted(arrived(sandbox)) == list(range(500))
+
+
+async def test_everything_else_in_the_task_group_is_cancelled_as_ever(sandbox: Sandbox, make: MakeRig) -> None:
+    rig = make(sandbox.url)
+    waiting: list[asyncio.Task[Any]] = []
+
+    async def fail() -> None:
+        await turns()
+        raise ZeroDivisionError
+
+    async def crowd() -> None:
+        async with asyncio.TaskGroup() as group:
+            waiting.append(group.create_task(rig.queue.deliver(click(1))))
+            waiting.append(group.create_task(rig.queue.flush()))
+            group.create_task(fail())
+
+    with sandbox.fault(Status(503)), pytest.raises(ExceptionGroup) as caught:
+        await crowd()
+    report = await rig.queue.aclose(LONG_S)
+
+    assert caught.group_contains(ZeroDivisionError)
+    assert all(task.cancelled() for task in waiting)
+    assert report.delivered == 1
+
+
+@pytest.mark.parametrize("after", range(0, 40, 3))
+async def test_a_background_task_that_is_cancelled_is_taken_up_again(
+    sandbox: Sandbox, make: MakeRig, after: int
+) -> None:
+    rig = make(sandbox.url, batch_events=10, linger=0, retry=QUICK)
+    await rig.queue.start()
+    rig.track(100)
+    await turns(after)
+
+    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "algolia_events"]
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    rig.track(10, first=100)
+    report = await rig.queue.aclose(LONG_S)
+
+    assert len(tasks) == 1
+    assert (report.delivered, report.dropped, report.pending) == (110, 0, 0)
+    assert set(arrived(sandbox)) == set(range(110))
+    assert len(arrived(sandbox)) - 110 <= report.possible_duplicates

@@ -1,0 +1,154 @@
+"""F21: a hook that raises, is slow, or calls back into the queue costs no event and never stops the sender."""
+
+import logging
+import time
+from typing import Any
+
+import pytest
+from support.rigs import LONG_S, MakeRig, arrived, click
+
+from algolia_events import EventQueue, Hook, RetryOptions
+from algolia_events.sandbox import Sandbox, Status
+
+QUICK = RetryOptions(backoff_base=0.001, backoff_cap=0.002)
+TOLD = ("tracked", "dropped", "batch_sent", "batch_settled", "rejected", "retrying", "state_changed")
+
+
+class HookError(Exception):
+    pass
+
+
+class Raising(Hook):
+    """Raises whatever it is told, and keeps count."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def _raise(self, method: str) -> None:
+        self.told.append(method)
+        raise HookError(method)
+
+    def tracked(self, *_: Any) -> None:
+        self._raise("tracked")
+
+    def dropped(self, *_: Any) -> None:
+        self._raise("dropped")
+
+    def batch_sent(self, *_: Any) -> None:
+        self._raise("batch_sent")
+
+    def batch_settled(self, *_: Any) -> None:
+        self._raise("batch_settled")
+
+    def rejected(self, *_: Any) -> None:
+        self._raise("rejected")
+
+    def retrying(self, *_: Any) -> None:
+        self._raise("retrying")
+
+    def state_changed(self, *_: Any) -> None:
+        self._raise("state_changed")
+
+
+async def go_through_everything(sandbox: Sandbox, make: MakeRig, hook: Hook) -> EventQueue:
+    """Have a hook told all there is to tell: events taken, dropped, retried, rejected, and changes of state."""
+    sandbox.reject = lambda event: "no" if event["objectIDs"] == ["sku-7"] else None
+    sandbox.faults.add(Status(503), times=2)
+    rig = make(sandbox.url, hooks=[hook], retry=QUICK, max_events=20)
+    rig.track(20)
+    assert not rig.queue.track(click(100))
+    await rig.queue.flush(LONG_S)
+    return rig.queue
+
+
+async def test_a_hook_that_always_raises_is_counted_and_logged_once_a_method(
+    sandbox: Sandbox, make: MakeRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = Raising()
+
+    with caplog.at_level(logging.ERROR, "algolia_events"):
+        queue = await go_through_everything(sandbox, make, hook)
+
+    assert set(hook.told) == set(TOLD)
+    assert sorted(arrived(sandbox)) == [number for number in range(20) if number != 7]
+    assert queue._reporter.hook_errors == len(hook.told)
+    lines = [record for record in caplog.records if record.message == "algolia_events.hook_failed"]
+    assert sorted(line.__dict__["method"] for line in lines) == sorted(TOLD)
+    assert "sku-" not in caplog.text, "no event's content"
+
+
+async def test_a_slow_hook_only_costs_time(sandbox: Sandbox, make: MakeRig) -> None:
+    class Slow(Hook):
+        def batch_sent(self, *_: Any) -> None:
+            time.sleep(0.05)
+
+        def batch_settled(self, *_: Any) -> None:
+            time.sleep(0.05)
+
+    await go_through_everything(sandbox, make, Slow())
+
+    assert sorted(arrived(sandbox)) == [number for number in range(20) if number != 7]
+
+
+async def test_a_hook_that_calls_back_into_the_queue(sandbox: Sandbox, make: MakeRig) -> None:
+    class CallsBack(Hook):
+        queue: EventQueue
+        calls = 0
+
+        def _call_back(self) -> None:
+            self.calls += 1
+            self.queue.stats()
+            self.queue.health()
+            self.queue.reopen()
+            if self.calls < 10:
+                self.queue.track(click(1000 + self.calls))
+
+        def batch_sent(self, *_: Any) -> None:
+            self._call_back()
+
+        def batch_settled(self, *_: Any) -> None:
+            self._call_back()
+
+        def retrying(self, *_: Any) -> None:
+            self._call_back()
+
+        def state_changed(self, *_: Any) -> None:
+            self._call_back()
+
+    hook = CallsBack()
+    sandbox.faults.add(Status(503), times=3)
+    rig = make(sandbox.url, hooks=[hook], retry=QUICK)
+    hook.queue = rig.queue
+    rig.track(20)
+
+    report = await rig.queue.aclose(LONG_S)
+
+    assert hook.calls > 4
+    stats = rig.queue.stats()
+    assert report.pending == 0
+    assert stats.tracked == stats.delivered + sum(stats.dropped.values())
+    assert set(range(20)) <= set(arrived(sandbox))
+    assert len(arrived(sandbox)) == len(set(arrived(sandbox))) == stats.delivered
+
+
+async def test_a_hook_that_answers_a_refusal_by_tracking_again_ends(sandbox: Sandbox, make: MakeRig) -> None:
+    class Insists(Hook):
+        queue: EventQueue
+        told = 0
+
+        def dropped(self, *_: Any) -> None:
+            self.told += 1
+            self.queue.track(click(self.told))
+
+    hook = Insists()
+    rig = make(sandbox.url, hooks=[hook], max_events=1)
+    hook.queue = rig.queue
+    rig.track(1)
+
+    taken = rig.queue.track(click(2))
+    report = await rig.queue.flush(LONG_S)
+
+    assert not taken
+    assert hook.told > 0
+    assert report.delivered == 1
+    assert rig.queue.stats().dropped == {"queue_full": rig.queue.stats().tracked - 1}
