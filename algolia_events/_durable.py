@@ -25,8 +25,6 @@ from algolia_events.config import QueueOptions, RetryOptions, seconds
 from algolia_events.errors import (
     AlgoliaEventsError,
     ConfigurationError,
-    EventDroppedError,
-    EventRejectedError,
     OutboxError,
     OutboxFullError,
 )
@@ -111,7 +109,7 @@ class DurableQueue(EventQueue):
         """
         verdict: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
         await self._admit(event, verdict, hasten=True)
-        _raise_unless_kept(await verdict)
+        (await verdict).raise_unless_kept()
 
     async def submit(self, event: Event | Mapping[str, Any]) -> "asyncio.Future[Settlement]":
         """Send an event past the outbox, since a verdict is wanted; see `EventQueue.submit`."""
@@ -331,14 +329,6 @@ class DurableQueue(EventQueue):
 async def _nowhere(_: bytes) -> Outcome:
     """Stand in for the sending that is left to others; nothing gets here."""
     return Failed(reason="this client only stores", ambiguous=False)
-
-
-def _raise_unless_kept(settlement: Settlement) -> None:
-    """Raise what a settlement says against an event."""
-    if settlement.rejection is not None:
-        raise EventRejectedError(settlement.rejection.status, settlement.rejection.message)
-    if settlement.dropped is not None:
-        raise EventDroppedError(settlement.dropped)
 
 
 def _words(exc: BaseException) -> str:

@@ -7,7 +7,6 @@ import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Any, Final
 
 from algolia_events._batching import Batch, Batcher, Settlement
@@ -25,7 +24,6 @@ from algolia_events.config import QueueOptions, RetryOptions, seconds
 from algolia_events.errors import (
     ClientClosedError,
     EventDroppedError,
-    EventRejectedError,
     InvalidEventError,
     QueueFullError,
     WrongLoopError,
@@ -168,10 +166,7 @@ class EventQueue:
                 settlement = await verdict
         except TimeoutError:
             raise TimeoutError(f"no verdict on the event within {timeout} seconds") from None
-        if settlement.rejection is not None:
-            raise EventRejectedError(settlement.rejection.status, settlement.rejection.message)
-        if settlement.dropped is not None:
-            raise EventDroppedError(settlement.dropped)
+        settlement.raise_unless_kept()
 
     async def _admit(
         self,
@@ -280,15 +275,15 @@ class EventQueue:
             self._batcher.seal()
             target = self._batcher.admitted
             done = self._batcher.settled_below >= target
-        if done:
-            return self._report(timed_out=False)
-        runner.wake()
-        try:
-            async with time_limit(self._clock, deadline):
-                await self._waiters.settled(target)
-        except TimeoutError:
-            return self._report(timed_out=True)
-        return self._report(timed_out=False)
+        timed_out = False
+        if not done:
+            runner.wake()
+            try:
+                async with time_limit(self._clock, deadline):
+                    await self._waiters.settled(target)
+            except TimeoutError:
+                timed_out = True
+        return self._report(timed_out=timed_out)
 
     async def aclose(self, timeout: float | timedelta | None = None) -> DeliveryReport:  # noqa: ASYNC109 - as flush()
         """Take no more events, send what there is, and account for the rest.
@@ -385,19 +380,7 @@ class EventQueue:
     def stats(self) -> QueueStats:
         """Take the counters, all at one moment; from any thread."""
         with self._lock:
-            batcher, ledger = self._batcher, self._batcher.ledger
-            return QueueStats(
-                tracked=ledger.tracked,
-                delivered=ledger.delivered,
-                rejected=ledger.rejected,
-                dropped=MappingProxyType(dict(ledger.dropped)),
-                pending=batcher.pending,
-                stored=ledger.stored,
-                possible_duplicates=ledger.possible_duplicates,
-                pending_bytes=batcher.pending_bytes,
-                in_flight=batcher.in_flight,
-                requests=ledger.requests,
-            )
+            return self._batcher.stats()
 
     def health(self) -> Health:
         """Say how the sending goes, and why, if it does not go well; from any thread."""
@@ -409,16 +392,7 @@ class EventQueue:
             return self._batcher.gate.health(now=self._clock.monotonic())
 
     def _report(self, *, timed_out: bool) -> DeliveryReport:
-        stats = self.stats()
-        return DeliveryReport(
-            delivered=stats.delivered,
-            rejected=stats.rejected,
-            dropped=sum(stats.dropped.values()),
-            pending=stats.pending,
-            stored=stats.stored,
-            possible_duplicates=stats.possible_duplicates,
-            timed_out=timed_out,
-        )
+        return DeliveryReport.of(self.stats(), timed_out=timed_out)
 
     def __del__(self) -> None:
         held = self._batcher.pending if hasattr(self, "_batcher") else 0

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Mapping
+from typing import Self
 
 import attrs
 
@@ -139,3 +140,16 @@ class DeliveryReport:
     possible_duplicates: int
     timed_out: bool
     """Whether the deadline came before the work was done."""
+
+    @classmethod
+    def of(cls, stats: QueueStats, *, timed_out: bool) -> Self:
+        """Make a report of counters."""
+        return cls(
+            delivered=stats.delivered,
+            rejected=stats.rejected,
+            dropped=sum(stats.dropped.values()),
+            pending=stats.pending,
+            stored=stats.stored,
+            possible_duplicates=stats.possible_duplicates,
+            timed_out=timed_out,
+        )

@@ -495,7 +495,7 @@ class Anything(RuleBasedStateMachine):
             return
         ledger = self.batcher.ledger
         ended = ledger.delivered + ledger.rejected + sum(ledger.dropped.values())
-        assert ledger.tracked == self.tracked == ended + self.batcher.pending
+        assert self.batcher.tracked == self.tracked == ended + self.batcher.pending
         assert self.batcher.pending <= self.options["max_events"]
         assert self.batcher.is_empty == (self.batcher.pending == 0)
 

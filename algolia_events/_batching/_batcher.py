@@ -1,149 +1,35 @@
 """The queue's contents and the rules by which they leave."""
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Final
 
-from algolia_events import _limits
-from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch, Family
+from algolia_events._batching._admission import Admission
+from algolia_events._batching._batch import Batch, Family
 from algolia_events._batching._ledger import Ledger
-from algolia_events._batching._open import LOOSE_EVENTS, OpenBatch
 from algolia_events._batching._settlement import Rejection, Settlement
 from algolia_events._retry import Accepted, Blocked, Failed, Gate, Moved, Outcome, Refused, Stored, TooLarge
 from algolia_events.config import QueueOptions
-from algolia_events.reports import DropReason
+from algolia_events.reports import DropReason, QueueStats
 
-_SEPARATOR_BYTES: Final = len(SEPARATOR)
 _REFUSALS_PER_BATCH: Final = 256
 """How many refused requests the search for bad events in one batch may cost; a lone bad event among 1000 costs 11."""
-_SMALL_LIMIT_SECONDS: Final = 60.0
-"""How long a limit learnt from a 413 holds before it is doubled."""
-_LARGEST_BODY: Final = _limits.MAX_REQUEST_BYTES - 1
-
-
-def _is_too_large(size: int) -> bool:
-    """Say whether an event of `size` bytes, its separator included, is too much for a request of its own."""
-    return size - _SEPARATOR_BYTES + ENVELOPE_BYTES > _LARGEST_BODY
 
 
 _UNDECIDED: Final = Settlement()
 
 
-class Batcher:
-    """Holds encoded events, seals them into batches, and books what becomes of each.
+class Batcher(Admission):
+    """Holds encoded events, hands them out in batches, and books what becomes of each.
 
     Not safe for threads by itself: the queue holds a lock around every call.
     """
 
     def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Callable[[bytes], int | None]) -> None:
+        super().__init__(options)
         self.gate = gate
-        self.ledger = Ledger()
-        self._options = options
         self._timestamp_of = timestamp_of
-        self._max_events = options.max_events
-        self._max_bytes = options.max_bytes
-        self._batch_events = options.batch_events
-        self._server_limit = _LARGEST_BODY
-        self._server_limit_since = -math.inf
-        self._set_open_limit()
-        self._open = OpenBatch(first=0)
-        self._ready: deque[Batch] = deque()
-        self._in_flight: set[Batch] = set()
-        self._events = 0
-        self._bytes = 0
-        self._dropped: list[Settlement] = []
-        self._closed: DropReason | None = None
-        self.has_news = False
-        """Whether something came in that the runner has to look at: a first event, or a full batch. It resets this."""
-
-    # --- coming in -----------------------------------------------------------------------------------------------
-
-    def add(self, text: str, stamp: int, ticket: Any = None) -> DropReason | None:
-        """Take in one event encoded as ASCII and stamped `stamp`; return why not, if it was refused.
-
-        A refusal is booked; so are the older events that gave way under `drop-oldest`.
-        """
-        size = len(text) + _SEPARATOR_BYTES
-        if self._events >= self._max_events or self._bytes + size > self._max_bytes:
-            refused = self._make_room(size)
-            if refused is not None:
-                return self.ledger.refuse(refused)
-        batch = self._open
-        filled = batch.size + size
-        if filled > self._open_limit:
-            if _is_too_large(size):
-                return self.ledger.refuse(DropReason.TOO_LARGE)
-            self.seal()
-            batch, filled = self._open, size
-        if ticket is not None:
-            batch.tickets[batch.first + batch.count] = ticket
-        batch.loose.append(text)
-        batch.size = filled
-        batch.count = count = batch.count + 1
-        if stamp < batch.oldest_ms:  # noqa: PLR1730 - min() would cost five times as much, once an event
-            batch.oldest_ms = stamp
-        self._events += 1
-        self._bytes += size
-        self.ledger.tracked += 1
-        if count >= batch.milestone:
-            self._pass_milestone(batch)
-        return None
-
-    def _pass_milestone(self, batch: OpenBatch) -> None:
-        """Do what the first event, each run of them and the last one call for."""
-        if batch.count == 1:
-            self.has_news = True
-        if batch.count >= self._batch_events:
-            self.seal()
-            return
-        if len(batch.loose) >= LOOSE_EVENTS:
-            batch.pack()
-        batch.milestone = min(batch.count + LOOSE_EVENTS - len(batch.loose), self._batch_events)
-
-    def fits(self, size: int) -> bool:
-        """Say whether an event of `size` bytes would find room without another giving way."""
-        return self._events < self._max_events and self._bytes + size + _SEPARATOR_BYTES <= self._max_bytes
-
-    def can_ever_fit(self, size: int) -> bool:
-        """Say whether an event of `size` bytes fits into a request, and into the queue when it is empty."""
-        return not _is_too_large(size + _SEPARATOR_BYTES) and size + _SEPARATOR_BYTES <= self._max_bytes
-
-    def _make_room(self, size: int) -> DropReason | None:
-        """Let the oldest waiting events go until `size` bytes fit; what is in flight cannot give way."""
-        if self._closed is not None:
-            return self._closed
-        if _is_too_large(size) or size > self._max_bytes:
-            return DropReason.TOO_LARGE
-        held_bytes = sum(batch.size for batch in self._in_flight)
-        held_events = sum(batch.count for batch in self._in_flight)
-        could_fit = held_events < self._max_events and held_bytes + size <= self._max_bytes
-        if self._options.overflow != "drop-oldest" or not could_fit:
-            return DropReason.QUEUE_FULL
-        while self._events >= self._max_events or self._bytes + size > self._max_bytes:
-            self._drop_oldest()
-        return None
-
-    def _drop_oldest(self) -> None:
-        if not self._ready:
-            self.seal()
-        oldest = self._ready[0]
-        freed, ticket = oldest.drop_first()
-        if not oldest.count:
-            self._ready.popleft()
-        self._release(1, freed)
-        reason = DropReason.AMBIGUOUS if oldest.doubtful else DropReason.QUEUE_FULL
-        self.ledger.dropped[reason] += 1
-        tickets = () if ticket is None else (ticket,)
-        self._dropped.append(Settlement(dropped=reason, dropped_count=1, tickets=tickets))
-
-    def seal(self) -> None:
-        """Close the open batch, so that it may leave without waiting for more."""
-        if self._open.count:
-            batch = self._open.seal()
-            self._ready.append(batch)
-            self.has_news = True
-            self._open = OpenBatch(first=batch.first + batch.count)
 
     # --- going out -----------------------------------------------------------------------------------------------
 
@@ -162,7 +48,8 @@ class Batcher:
 
         `wall_ms` is the present in epoch milliseconds: events older than `max_event_age` by it are dropped.
         """
-        self._grow_server_limit(now)
+        if self._server_limit.grow(now=now):
+            self._measure_room()
         while self.gate.admits(len(self._in_flight), now=now):
             if not self._ready and self._open.count and self.deadline(now=now) <= now:
                 self.seal()
@@ -171,8 +58,8 @@ class Batcher:
             batch = self._ready.popleft()
             if batch.oldest_ms < wall_ms - self._options.max_event_age * 1000:
                 self._drop_expired(batch, wall_ms)
-            elif batch.body_size > self._server_limit and batch.count > 1:
-                self._put_back(batch.parts_within(self._server_limit))
+            elif batch.body_size > self._server_limit.body_bytes and batch.count > 1:
+                self._put_back(batch.parts_within(self._server_limit.body_bytes))
             else:
                 return self._begin(batch)
         return None
@@ -261,12 +148,9 @@ class Batcher:
     def _too_large(self, batch: Batch, outcome: TooLarge, now: float) -> Settlement:
         if batch.count == 1:
             return self._reject(batch, outcome.status, outcome.message)
-        limit = batch.body_size // 2 + ENVELOPE_BYTES
-        if limit < self._server_limit:
-            self._server_limit = limit
-            self._set_open_limit()
-        self._server_limit_since = now
-        parts = batch.parts_within(self._server_limit)
+        self._server_limit.learn(batch.body_size, now=now)
+        self._measure_room()
+        parts = batch.parts_within(self._server_limit.body_bytes)
         # One huge event and a small one may still fit the new limit together: never send a body twice unchanged.
         self._put_back(parts if len(parts) > 1 else batch.halves())
         return _UNDECIDED
@@ -301,16 +185,6 @@ class Batcher:
 
     # --- the end, and the books ----------------------------------------------------------------------------------
 
-    def close(self, reason: DropReason) -> None:
-        """Refuse every event from now on, for `reason`; what was taken in can still leave."""
-        self._closed = reason
-        self._max_events = -1  # the check that every event passes anyway leads to the refusal: it costs nothing more
-
-    def hasten(self) -> None:
-        """End the linger of what has come in so far; what comes in before the next `take()` still joins it."""
-        self._open.due = -math.inf
-        self.has_news = True
-
     def interrupt(self, batch: Batch, *, ambiguous: bool) -> None:
         """Bring a batch back whose attempt was broken off by us; `ambiguous` if bytes of it may have left."""
         if batch in self._in_flight:  # else an attempt that was left behind in a dead loop ends after `reclaim()`
@@ -331,16 +205,6 @@ class Batcher:
         self._ready.clear()
         return given_up
 
-    def dropped(self) -> list[Settlement]:
-        """Hand out what was dropped, since the last call, in the course of something else."""
-        settled, self._dropped = self._dropped, []
-        return settled
-
-    @property
-    def admitted(self) -> int:
-        """How many events have come in so far; the next one gets this number."""
-        return self._open.first + self._open.count
-
     @property
     def settled_below(self) -> int:
         """The number of the oldest event still held: all before it are settled."""
@@ -348,37 +212,18 @@ class Batcher:
         firsts.append(self._ready[0].first if self._ready else self._open.first)
         return min(firsts) if self._events else self.admitted
 
-    @property
-    def pending(self) -> int:
-        """Events waiting or in flight, counted where they are rather than derived from the other counters."""
-        held = sum(b.count for b in self._ready) + sum(b.count for b in self._in_flight)
-        return held + self._open.count
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits and nothing is in flight."""
-        return not self._events
-
-    @property
-    def pending_bytes(self) -> int:
-        """What those events and their separators take, in bytes."""
-        return self._bytes
-
-    @property
-    def in_flight(self) -> int:
-        """Requests under way."""
-        return len(self._in_flight)
-
-    def _release(self, events: int, size: int) -> None:
-        self._events -= events
-        self._bytes -= size
-
-    def _grow_server_limit(self, now: float) -> None:
-        if self._server_limit < _LARGEST_BODY and now >= self._server_limit_since + _SMALL_LIMIT_SECONDS:
-            self._server_limit = min(_LARGEST_BODY, self._server_limit * 2)
-            self._server_limit_since = now
-            self._set_open_limit()
-
-    def _set_open_limit(self) -> None:
-        body = min(self._options.batch_bytes, self._server_limit)
-        self._open_limit = body - ENVELOPE_BYTES + _SEPARATOR_BYTES
+    def stats(self) -> QueueStats:
+        """Take the counters."""
+        ledger = self.ledger
+        return QueueStats(
+            tracked=self.tracked,
+            delivered=ledger.delivered,
+            rejected=ledger.rejected,
+            dropped=MappingProxyType(dict(ledger.dropped)),
+            pending=self.pending,
+            stored=ledger.stored,
+            possible_duplicates=ledger.possible_duplicates,
+            pending_bytes=self.pending_bytes,
+            in_flight=self.in_flight,
+            requests=ledger.requests,
+        )

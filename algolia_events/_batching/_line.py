@@ -43,8 +43,7 @@ class LineBatcher(Batcher):
         batch.first = self.admitted
         self._open = OpenBatch(first=batch.first + batch.count)
         self._ready.append(batch)
-        self._events += batch.count
-        self._bytes += batch.size
+        self._hold(batch.count, batch.size)
         self._books(batch).tracked += batch.count
         self.has_news = True
 

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 from algolia_events._batching._batch import Batch
+from algolia_events.errors import EventDroppedError, EventRejectedError
 from algolia_events.reports import DropReason
 
 
@@ -54,3 +55,10 @@ class Settlement:
         if self.rejection is not None:
             return Resolution.REJECTED
         return None if self.dropped is None else Resolution.DROPPED
+
+    def raise_unless_kept(self) -> None:
+        """Raise what this says against an event: `EventRejectedError` or `EventDroppedError`."""
+        if self.rejection is not None:
+            raise EventRejectedError(self.rejection.status, self.rejection.message)
+        if self.dropped is not None:
+            raise EventDroppedError(self.dropped)

@@ -1,6 +1,7 @@
 """F16: many processes on one outbox: each event is accepted, none is sent by two that live, a dead one is replaced."""
 
 import asyncio
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,8 @@ from support.redis_server import RedisServer
 from algolia_events.outbox import SQLiteOutbox
 from algolia_events.sandbox import Hang, Sandbox
 
-EVENTS = 2_000
+EVENTS = int(os.environ.get("SHARED_EVENTS", "2000"))
+"""From each writer; 12,500 make it 100,000 from eight."""
 BATCH = 200
 
 
