@@ -12,7 +12,7 @@ from algolia_events._insights import InsightsClient, InsightsUser, SendResult
 from algolia_events._queue import EventQueue
 from algolia_events._recommend import RecommendClient
 from algolia_events._version import __version__
-from algolia_events.abc import AttributionStore, Hook, Transport
+from algolia_events.abc import AttributionStore, Hook, Outbox, Transport
 from algolia_events.attribution import attributed
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.errors import (
@@ -75,7 +75,7 @@ from algolia_events.recommendations import (
     TrendingFacets,
     TrendingItems,
 )
-from algolia_events.reports import DeliveryReport, DropReason, Health, HealthState, QueueStats
+from algolia_events.reports import DeliveryReport, DropReason, Health, HealthState, QueueStats, SendingStats
 from algolia_events.users import (
     anonymous_user_token,
     is_user_token,
@@ -126,6 +126,7 @@ __all__ = [
     "MissingQueryIDError",
     "NotFoundError",
     "ObjectData",
+    "Outbox",
     "OutboxError",
     "OutboxFullError",
     "PurchasedObjectIDs",
@@ -142,6 +143,7 @@ __all__ = [
     "RelatedProducts",
     "RetryOptions",
     "SendResult",
+    "SendingStats",
     "ServerError",
     "TokenError",
     "TokenExpiredError",
