@@ -279,7 +279,8 @@ class DurableQueue(EventQueue):
             await self._outbox.aclose()
         except Exception as exc:  # noqa: BLE001 - nothing depends on it any more
             self._problem = _words(exc)
-        self._final_report = self._report(timed_out=timed_out)
+        late = self._clock.monotonic() >= deadline and self._sent_ever < self._stored_ever
+        self._final_report = self._report(timed_out=timed_out or late)
         return self._final_report
 
     def reopen(self) -> None:

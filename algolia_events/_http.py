@@ -12,7 +12,7 @@ from yarl import URL
 
 from algolia_events._fork import watch_forks
 from algolia_events._wire import Request, Response, Timeouts
-from algolia_events.errors import CertificateError, TransportError
+from algolia_events.errors import CertificateError, ClientClosedError, TransportError
 
 _SLICE_BYTES: Final = 256 * 1024
 """How much of a body is handed to the socket in one turn of the loop."""
@@ -76,14 +76,19 @@ class AiohttpTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop of the session that is our own."""
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
+        self._closed = False
         watch_forks(self)
 
     async def send(self, request: Request) -> Response:
         """Send a request and return the answer, of whatever status; see `Transport.send`.
 
+        After `aclose()` it raises `ClientClosedError`: a session opened then would never be closed.
+
         A pooled connection that turns out closed before any byte left is replaced at once: that is no failure of the
         server's, and nobody has to wait for it.
         """
+        if self._closed:
+            raise ClientClosedError("the client is closed")
         for _ in range(_STALE_TRIES):
             body = _TracedBody(request.body)
             try:
@@ -95,7 +100,8 @@ class AiohttpTransport:
         raise error
 
     async def aclose(self) -> None:
-        """Close the session, if it is our own."""
+        """Close the session, if it is our own; nothing is sent after that."""
+        self._closed = True
         session, self._owned, loop, self._loop = self._owned, None, self._loop, None
         if session is not None and loop is not None and not loop.is_closed():
             await session.close()

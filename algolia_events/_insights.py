@@ -18,7 +18,7 @@ from algolia_events._wire import Request, Response, Timeouts, credential_headers
 from algolia_events.abc import Transport
 from algolia_events.config import RetryOptions, checked_credentials, insights_url_for
 from algolia_events.errors import ApiError, InvalidEventError, TransportError
-from algolia_events.events import Event
+from algolia_events.events import Event, kind_of
 from algolia_events.users import check_user_token
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ class InsightsClient:
     Stands alone (`create`), or shares the transport of an `AlgoliaEvents` (its `insights`).
     """
 
-    def __init__(self, api: InsightsApi) -> None:
+    def __init__(self, api: InsightsApi, *, owns_transport: bool = False) -> None:
         self._api = api
+        self._owns_transport = owns_transport
 
     @classmethod
     def create(
@@ -124,7 +125,8 @@ class InsightsClient:
         app_id, api_key = checked_credentials(app_id, api_key)
         url = insights_url_for(region, insights_url)
         transport = aiohttp_transport(session)
-        return cls(InsightsApi(transport, app_id=app_id, api_key=api_key, url=url, retry=retry or RetryOptions()))
+        api = InsightsApi(transport, app_id=app_id, api_key=api_key, url=url, retry=retry or RetryOptions())
+        return cls(api, owns_transport=True)
 
     async def send_events(
         self, events: Iterable[Event | Mapping[str, Any]], *, now_ms: int | None = None
@@ -171,8 +173,12 @@ class InsightsClient:
         return InsightsUser(self, user_token, authenticated_user_token)
 
     async def aclose(self) -> None:
-        """Close the connection, if it is our own; to do so twice does no harm."""
-        await self._api.transport.aclose()
+        """Close the connection, if it is our own; to do so twice does no harm.
+
+        The `insights` of an `AlgoliaEvents` leaves it to the client that it shares it with.
+        """
+        if self._owns_transport:
+            await self._api.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -196,11 +202,13 @@ class InsightsUser(UserEvents[Awaitable[SendResult]]):
 
 def _encode_all(events: Iterable[Event | Mapping[str, Any]], stamp: int) -> list[bytes]:
     """Encode everything before anything is sent, and list every problem of every event."""
+    if isinstance(events, Event | Mapping | str) or not isinstance(events, Iterable):
+        raise InvalidEventError("events", [("events", f"expected a list of events, got {kind_of(events)}")])
     encoded: list[bytes] = []
     problems: list[tuple[str, str]] = []
     for index, event in enumerate(events):
         try:
-            body = encode(parse_event(event) if isinstance(event, Mapping) else event, stamp).encode()
+            body = encode(event if isinstance(event, Event) else parse_event(event), stamp).encode()
         except InvalidEventError as exc:
             problems += [(f"events[{index}].{field}", text) for field, text in exc.problems]
             continue

@@ -372,6 +372,7 @@ class EventQueue:
         with self._lock:
             self._closed_for = reason if reason is DropReason.FAILED else DropReason.CLOSED
             self._batcher.close(self._closed_for)
+        self._reporter.say_the_rest()
         self._final_report = self._report(timed_out=given_up > 0)
         self._waiters.look_again()
 

@@ -20,7 +20,7 @@ class Reporter:
         self._clock = clock
         self._hooks = tuple(hooks)
         self._quiet_until: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
+        self._unsaid: dict[str, tuple[str, int, dict[str, Any]]] = {}
         self._failed_hooks: set[tuple[int, str]] = set()
         self.hook_errors = 0
         """How often a hook has raised."""
@@ -108,10 +108,15 @@ class Reporter:
 
     def _warn(self, event: str, key: str, count: int, **extra: Any) -> None:
         now = self._clock.monotonic()
-        unsaid = self._unsaid.get(key, 0) + count
+        count += self._unsaid.pop(key, (event, 0, extra))[1]
         if now < self._quiet_until.get(key, float("-inf")):
-            self._unsaid[key] = unsaid
+            self._unsaid[key] = (event, count, extra)
             return
-        self._unsaid[key] = 0
         self._quiet_until[key] = now + _SECONDS_BETWEEN_WARNINGS
-        _log.warning(event, extra={"count": unsaid, **extra})
+        _log.warning(event, extra={"count": count, **extra})
+
+    def say_the_rest(self) -> None:
+        """Log what was counted and not said yet, since nothing more will come."""
+        while self._unsaid:
+            _, (event, count, extra) = self._unsaid.popitem()
+            _log.warning(event, extra={"count": count, **extra})

@@ -9,6 +9,7 @@ from algolia_events import (
     ApiError,
     BadRequestError,
     ClickedObjectIDs,
+    ClientClosedError,
     CredentialsError,
     InsightsClient,
     InvalidEventError,
@@ -22,6 +23,11 @@ from algolia_events._wire import USER_AGENT
 from algolia_events.sandbox import ResetInAnswer, Sandbox, Status
 
 
+def click(**fields: Any) -> ClickedObjectIDs:
+    values = {"event_name": "Clicked", "index": "products", "object_ids": ["sku-1"], "user_token": "anyone"}
+    return ClickedObjectIDs(**{**values, **fields})
+
+
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     async with Sandbox(delete_api_key="ADMIN", api_key="SEARCH") as sandbox:
@@ -32,11 +38,6 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def insights(sandbox: Sandbox) -> AsyncIterator[InsightsClient]:
     async with InsightsClient.create("APP", "SEARCH", insights_url=sandbox.url) as insights:
         yield insights
-
-
-def click(**fields: Any) -> ClickedObjectIDs:
-    values = {"event_name": "Clicked", "index": "products", "object_ids": ["sku-1"], "user_token": "anyone"}
-    return ClickedObjectIDs(**{**values, **fields})
 
 
 async def test_the_example_of_the_seed_document_is_sent_at_once(sandbox: Sandbox, insights: InsightsClient) -> None:
@@ -88,6 +89,27 @@ async def test_an_event_that_no_request_can_hold_is_named(sandbox: Sandbox, insi
         await insights.send_events([click(index="x" * 2_000_000)])
 
     assert not sandbox.requests
+
+
+@pytest.mark.parametrize("wrong", [click(), to_mapping(click()), 5, None, "events"])
+async def test_what_is_no_list_is_an_error_that_says_so(insights: InsightsClient, wrong: Any) -> None:
+    with pytest.raises(InvalidEventError, match="expected a list of events"):
+        await insights.send_events(wrong)
+
+
+async def test_what_is_no_event_is_named_by_its_place(sandbox: Sandbox, insights: InsightsClient) -> None:
+    with pytest.raises(InvalidEventError, match=r"events\[1\]"):
+        await insights.send_events([click(), 5])  # type: ignore[list-item]
+
+    assert not sandbox.requests
+
+
+async def test_a_closed_client_sends_nothing(sandbox: Sandbox) -> None:
+    insights = InsightsClient.create("APP", "SEARCH", insights_url=sandbox.url)
+    await insights.aclose()
+
+    with pytest.raises(ClientClosedError):
+        await insights.send_events([click()])
 
 
 async def test_nothing_to_send_is_an_error(insights: InsightsClient) -> None:

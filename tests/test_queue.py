@@ -201,7 +201,20 @@ async def test_a_full_queue_refuses_and_counts(make: MakeQueue, caplog: pytest.L
     assert taken == [True] * 3 + [False] * 7
     assert queue.stats().dropped == {"queue_full": 7}
     warnings = [record for record in caplog.records if record.message == "algolia_events.dropped"]
-    assert len(warnings) == 1, "one line a reason every 30 s"
+    assert [record.__dict__["count"] for record in warnings] == [1], "one line a reason every 30 s"
+
+
+async def test_drops_that_were_not_logged_are_logged_at_the_end(
+    make: MakeQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = make(max_events=3)
+    for number in range(10):
+        queue.track(click(number))
+
+    await queue.aclose(10)
+
+    counts = [r.__dict__["count"] for r in caplog.records if r.message == "algolia_events.dropped"]
+    assert counts == [1, 6]
 
 
 async def test_a_full_queue_raises_where_that_was_chosen(make: MakeQueue) -> None:

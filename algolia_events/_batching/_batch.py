@@ -38,7 +38,7 @@ class Batch:
     """Bytes of its events and the separators after each (the last one's included)."""
     oldest_ms: int
     """The earliest timestamp in it (of its kin, where it was cut from a larger batch)."""
-    pieces: deque[bytes]
+    pieces: deque[bytes | memoryview]
     tickets: dict[int, Any] = attrs.field(factory=dict)
     family: Family | None = None
     ambiguous: bool = False
@@ -57,7 +57,10 @@ class Batch:
 
     def body(self) -> bytes:
         """Join the request's body."""
-        return join_body(self.pieces)
+        whole = join_body(self.pieces)
+        # From here on the events live in the body: to keep the pieces as well would hold what is in flight twice.
+        self.pieces = deque([memoryview(whole)[len(_OPENING) : -len(_CLOSING)]])
+        return whole
 
     def events(self) -> list[bytes]:
         """List the encoded events."""
@@ -70,8 +73,10 @@ class Batch:
 
     def drop_first(self) -> tuple[int, Any]:
         """Take out the first event; return its size, separator included, and its ticket, if any."""
-        if SEPARATOR in self.pieces[0]:
-            self.pieces.extendleft(reversed(self.pieces.popleft().split(SEPARATOR)))
+        run = bytes(self.pieces[0])
+        if SEPARATOR in run:
+            self.pieces.popleft()
+            self.pieces.extendleft(reversed(run.split(SEPARATOR)))
         size = len(self.pieces.popleft()) + len(SEPARATOR)
         ticket = self.tickets.pop(self.first, None)
         self.first += 1
@@ -127,6 +132,12 @@ class Batch:
         )
 
 
-def join_body(pieces: Iterable[bytes]) -> bytes:
-    """Join encoded events, or runs of them, into the body of a request."""
-    return b"".join((_OPENING, SEPARATOR.join(pieces), _CLOSING))
+def join_body(pieces: Iterable[bytes | memoryview]) -> bytes:
+    """Join encoded events, or runs of them, into the body of a request.
+
+    The envelope goes into the first and the last piece, so that the whole is copied once.
+    """
+    parts = list(pieces)
+    parts[0] = b"".join((_OPENING, parts[0]))
+    parts[-1] = b"".join((parts[-1], _CLOSING))
+    return SEPARATOR.join(parts)
