@@ -1,8 +1,7 @@
 """What `algolia.attribution` is: signed tokens and a store of what was shown to whom."""
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Final, TypeVar, overload
 
@@ -42,7 +41,7 @@ class Attribution:
         store: AttributionStore | None = None,
         *,
         max_age: float | timedelta = MAX_EVENT_AGE,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """Make the facade.
 
@@ -50,12 +49,15 @@ class Attribution:
             keys: secrets for tokens; the first signs, all are accepted. Without any, tokens raise.
             store: None means a `MemoryAttributionStore`.
             max_age: how long a token is good for, in seconds or as `timedelta`.
-            clock: gives the present as Unix seconds, for tokens.
+            clock: gives the present as Unix seconds, for tokens; None means `time.time()`.
+
+        Raises:
+            ConfigurationError: a key or the age limit is wrong.
         """
         self._signer = TokenSigner(keys, max_age=max_age, clock=clock)
         self._store: AttributionStore = MemoryAttributionStore() if store is None else store
         self._failing = False
-        self.store_failures = 0
+        self.store_failures: int = 0
 
     def sign(self, hit: RecommendHit) -> str:
         """Make a URL-safe token of a hit, for a link or a data attribute; see `TokenSigner.sign()`."""
@@ -68,14 +70,16 @@ class Attribution:
     async def remember(self, *answers: Recommendations | RecommendResponse) -> None:
         """Keep, for each hit, which answer showed it to its user and where.
 
-        Hits without a query ID or a user are passed over.
+        Of an object in several answers the last counts. Hits without a query ID or a user are passed over.
         """
-        entries = sightings(hit for answer in answers for hit in answer.hits)
+        entries: dict[bytes, bytes] = {}
+        for answer in _each(answers):
+            entries |= sightings(answer.hits)
         if not entries:
             return
         try:
             await self._store.put_many(entries)
-        except AttributionError as exc:
+        except Exception as exc:  # noqa: BLE001 - a store of anybody's: whatever it raises costs attribution only
             self._failed(exc)
         else:
             self._worked()
@@ -116,28 +120,56 @@ class Attribution:
         return upgrade_parts(event, await self._find(event))
 
     async def aclose(self) -> None:
-        """Close the store."""
-        await self._store.aclose()
+        """Close the store. One that cannot be closed is logged: there is nothing left to lose."""
+        try:
+            await self._store.aclose()
+        except Exception as exc:  # noqa: BLE001 - as in remember()
+            _log.warning("attribution_store_close_failed", extra={"reason": _reason(exc)})
 
     async def _find(self, event: Upgradable) -> list[Sighting | None]:
         keys = [sighting_key(event.user_token, event.index, object_id) for object_id in event.object_ids]
         try:
-            values = await self._store.get_many(keys)
-        except AttributionError as exc:
+            found = _parsed(await self._store.get_many(keys), len(keys))
+        except Exception as exc:  # noqa: BLE001 - as in remember()
             self._failed(exc)
             return [None] * len(keys)
         self._worked()
         user = authenticated_digest(event.authenticated_user_token)
-        found = [None if value is None else Sighting.parse(value) for value in values]
         return [sighting if sighting is not None and sighting.belongs_to(user) else None for sighting in found]
 
-    def _failed(self, exc: AttributionError) -> None:
+    def _failed(self, exc: Exception) -> None:
         self.store_failures += 1
         if not self._failing:
             self._failing = True
-            _log.warning("attribution_store_failed", extra={"reason": str(exc)})
+            _log.warning("attribution_store_failed", extra={"reason": _reason(exc)})
 
     def _worked(self) -> None:
         if self._failing:
             self._failing = False
             _log.info("attribution_store_recovered", extra={"failures": self.store_failures})
+
+
+def _each(answers: Iterable[Recommendations | RecommendResponse]) -> Iterator[Recommendations]:
+    """Take responses apart: each of their results is an answer of its own."""
+    for answer in answers:
+        if isinstance(answer, RecommendResponse):
+            yield from (result for result in answer if isinstance(result, Recommendations))
+        else:
+            yield answer
+
+
+def _parsed(values: Sequence[bytes | None], wanted: int) -> list[Sighting | None]:
+    """Read what a store gave back.
+
+    Raises:
+        AttributionError: not a value for each key.
+        TypeError: the values are no sequence of bytes.
+    """
+    if len(values) != wanted:
+        raise AttributionError(f"the store gave {len(values)} values for {wanted} keys")
+    return [None if value is None else Sighting.parse(value) for value in values]
+
+
+def _reason(exc: Exception) -> str:
+    """Tell an error by our own words, or by its class: others' words may hold an address with its password."""
+    return str(exc) if isinstance(exc, AttributionError) else type(exc).__name__

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -11,6 +12,7 @@ import anyio
 from algolia_events._attribution import Attribution
 from algolia_events._durable import DurableQueue
 from algolia_events._insights import InsightsApi, InsightsClient, aiohttp_transport
+from algolia_events._limits import MAX_EVENT_AGE
 from algolia_events._queue import EventQueue
 from algolia_events._recommend import RecommendClient
 from algolia_events._retry import Outcome
@@ -74,6 +76,7 @@ class AlgoliaEvents:
         retry: RetryOptions = RetryOptions(),  # noqa: B008
         attribution_keys: Sequence[str | bytes] = (),
         attribution_store: AttributionStore | None = None,
+        attribution_max_age: float | timedelta = MAX_EVENT_AGE,
         remember_answers: bool = False,
         analytics_tags: Iterable[str] = (),
         combine_requests: bool = False,
@@ -98,6 +101,7 @@ class AlgoliaEvents:
             retry: time limits and pauses.
             attribution_keys: secrets for signed tokens; the first signs, all are accepted.
             attribution_store: where `attribution` remembers what was shown to whom; in memory by default.
+            attribution_max_age: how long a signed token is good for, in seconds or as `timedelta`.
             remember_answers: whether each recommendation is remembered without being asked to.
             analytics_tags: tags for each recommendation.
             combine_requests: whether one user's recommendations asked for in one turn of the loop share a request.
@@ -121,9 +125,9 @@ class AlgoliaEvents:
         self._api = InsightsApi(
             self._transport, app_id=app_id, api_key=api_key, url=insights_url_for(region, insights_url), retry=retry
         )
-        self.attribution = Attribution(attribution_keys, attribution_store)
-        self.insights = InsightsClient(self._api)
-        self.recommend = RecommendClient(
+        self.attribution: Attribution = Attribution(attribution_keys, attribution_store, max_age=attribution_max_age)
+        self.insights: InsightsClient = InsightsClient(self._api)
+        self.recommend: RecommendClient = RecommendClient(
             self._transport,
             app_id=app_id,
             api_key=api_key,
@@ -134,7 +138,7 @@ class AlgoliaEvents:
             on_answer=self.attribution.remember_all if remember_answers else None,
         )
         screen = Screen(before_send=before_send, sample_rate=sample_rate, opted_out=opted_out)
-        self.events = _make_queue(
+        self.events: EventQueue = _make_queue(
             self._api.deliver, outbox, deliver=deliver, options=queue, retry=retry, hooks=hooks, screen=screen
         )
 
@@ -179,9 +183,10 @@ class AlgoliaEvents:
         May be called more than once, at the same time, and from another task than `start()`: all get one report.
         """
         report = await self.events.aclose(timeout)
-        await self.recommend.aclose()
-        await self.attribution.aclose()
-        await self._transport.aclose()
+        async with AsyncExitStack() as stack:  # closes in the opposite order, each whatever the others do
+            stack.push_async_callback(self._transport.aclose)
+            stack.push_async_callback(self.attribution.aclose)
+            stack.push_async_callback(self.recommend.aclose)
         return report
 
     def stats(self) -> QueueStats:

@@ -48,6 +48,7 @@ class Feeder:
         self._left: list[ClaimedGroup] = []
         self._rejected: list[DeadLetter] = []
         self._claims = 0
+        self._unwritten_claims = 0
         self._looks = 0
         self._empty_look = -1
         self._stopped = False
@@ -58,6 +59,7 @@ class Feeder:
         """Why the outbox could not be read or written, the last time it was."""
         self.loop = asyncio.get_running_loop()
         line.on_claim, line.on_turn = self._settled, self._awake.set
+        line.hold_slots(0)  # what another feeder left behind in a dead loop is nobody's to write
         self.task = asyncio.create_task(self._main(), name="algolia_events.feeder")
 
     def stored(self, events: int) -> None:
@@ -191,11 +193,14 @@ class Feeder:
             self._left += left
             self._rejected += claim.rejected
             self._claims -= 1
+            self._unwritten_claims += 1
+            self._line.hold_slots(self._unwritten_claims)
             self._awake.set()
 
     async def _settle(self) -> None:
         done, left, rejected = self._done, self._left, self._rejected
         self._done, self._left, self._rejected = [], [], []
+        claims = self._unwritten_claims
         try:
             await self._outbox.settle(done=done, rejected=rejected, left=left)
         except BaseException as exc:
@@ -204,6 +209,10 @@ class Feeder:
             if not isinstance(exc, Exception):
                 raise
             self._failed(exc)
+            self._line.hold_slots(0)  # what goes past a failing outbox needs them
+        else:
+            self._unwritten_claims -= claims
+            self._line.hold_slots(self._unwritten_claims)
 
     def _failed(self, exc: Exception) -> None:
         words = str(exc) if isinstance(exc, AlgoliaEventsError) else f"the outbox raised {type(exc).__name__}"

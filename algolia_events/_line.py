@@ -43,6 +43,14 @@ class Line(EventQueue):
             self._batcher.has_news = False
         self._ensure_runner().wake()
 
+    def hold_slots(self, unwritten: int) -> None:
+        """Keep this many slots for claims that are answered, until the outbox knows."""
+        with self._lock:
+            freed = unwritten < self._batcher.unwritten
+            self._batcher.unwritten = unwritten
+        if freed and self._runner is not None:
+            self._runner.wake()
+
     def take_over(self, batch: Batch) -> Moved | None:
         """Offer to send a batch that could not be stored; None without room for it."""
         with self._lock:

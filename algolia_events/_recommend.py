@@ -14,6 +14,7 @@ from algolia_events.recommendations import (
     BoughtTogether,
     FacetRecommendations,
     LookingSimilar,
+    Queries,
     Query,
     Recommendations,
     RecommendResponse,
@@ -21,7 +22,7 @@ from algolia_events.recommendations import (
     Result,
     TrendingFacets,
     TrendingItems,
-    parse_query,
+    parse_queries,
 )
 from algolia_events.users import check_user_token
 
@@ -81,13 +82,15 @@ class RecommendClient:
 
     async def get_recommendations(
         self,
-        queries: Iterable[Query | Mapping[str, Any]],
+        queries: Queries,
         *,
         user_token: str | None = None,
         authenticated_user_token: str | None = None,
         analytics_tags: Iterable[str] = (),
     ) -> RecommendResponse:
         """Ask several queries in one request: query objects, or mappings in the API's own shape.
+
+        The API's whole body, `{"requests": […]}`, will do as well; anything else is a `TypeError`.
 
         `response.results` are in the order asked. Without `user_token` and tags, `clickAnalytics` is all that is
         added.
@@ -100,9 +103,7 @@ class RecommendClient:
             authenticated_user_token=authenticated_user_token,
             tags=merge_tags(self._tags, _tags(analytics_tags)),
         )
-        questions = [
-            encode_query(parse_query(query) if isinstance(query, Mapping) else query, analytics) for query in queries
-        ]
+        questions = [encode_query(query, analytics) for query in parse_queries(queries)]
         results = await self._answer(questions)
         if self._on_answer is not None:
             await self._on_answer([result for result in results if isinstance(result, Recommendations)])

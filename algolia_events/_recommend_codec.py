@@ -1,5 +1,6 @@
 """Queries to the JSON of a request, and an answer's JSON to results. The only JSON of the Recommend API."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -85,9 +86,23 @@ def encode_query(query: Query, analytics: Analytics) -> Question:
 
 def _dumps(fields: Mapping[str, Any]) -> bytes:
     try:
-        return orjson.dumps(fields)
+        body = orjson.dumps(fields)
     except TypeError as exc:
         raise InvalidQueryError(str(fields["model"]), [("query", f"holds what JSON cannot say: {exc}")]) from exc
+    # orjson writes null for what is no number, which the API would take for a parameter that was not given.
+    if b"null" in body:
+        lost = [(name, "holds a number that is not finite") for name, value in fields.items() if _is_lost(value)]
+        if lost:
+            raise InvalidQueryError(str(fields["model"]), lost)
+    return body
+
+
+def _is_lost(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(_is_lost, value.values()))
+    return isinstance(value, list | tuple) and any(map(_is_lost, value))
 
 
 def join(questions: Sequence[Question]) -> bytes:

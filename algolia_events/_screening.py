@@ -32,7 +32,7 @@ class Screen:
         self._before_send = before_send
         self._sample_rate = sample_rate
         self._opted_out = opted_out
-        self.callback_errors = 0
+        self.callback_errors: int = 0
         """How often a callback has raised."""
 
     @property

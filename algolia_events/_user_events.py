@@ -29,8 +29,8 @@ class UserEvents(abc.ABC, Generic[T]):
     """
 
     def __init__(self, user_token: str, *, authenticated_user_token: str | None = None) -> None:
-        self.user_token = check_user_token(user_token)
-        self.authenticated_user_token = (
+        self.user_token: str = check_user_token(user_token)
+        self.authenticated_user_token: str | None = (
             None
             if authenticated_user_token is None
             else check_user_token(authenticated_user_token, name="authenticated_user_token")

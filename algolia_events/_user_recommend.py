@@ -1,10 +1,9 @@
 """The Recommend API bound to one user."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from algolia_events._recommend import Parameters, RecommendClient
-from algolia_events.recommendations import FacetRecommendations, Query, Recommendations, RecommendResponse
+from algolia_events.recommendations import FacetRecommendations, Queries, Recommendations, RecommendResponse
 
 
 class UserRecommend:
@@ -19,9 +18,7 @@ class UserRecommend:
             "authenticated_user_token": authenticated_user_token,
         }
 
-    async def get_recommendations(
-        self, queries: Iterable[Query | Mapping[str, Any]], *, analytics_tags: Iterable[str] = ()
-    ) -> RecommendResponse:
+    async def get_recommendations(self, queries: Queries, *, analytics_tags: Iterable[str] = ()) -> RecommendResponse:
         """Ask several queries in one request; see `RecommendClient.get_recommendations()`."""
         return await self._recommend.get_recommendations(queries, analytics_tags=analytics_tags, **self._users)
 

@@ -1,6 +1,7 @@
 """Options: frozen values that are passed in, checked when they are made."""
 
 import math
+from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any, Final, Literal, get_args
@@ -14,7 +15,7 @@ from algolia_events.errors import ConfigurationError
 Overflow = Literal["drop-newest", "drop-oldest", "raise"]
 OnAmbiguous = Literal["retry", "drop"]
 
-INSIGHTS_URLS: Final = {
+INSIGHTS_URLS: Final[Mapping[str | None, str]] = {
     None: "https://insights.algolia.io",
     "us": "https://insights.us.algolia.io",
     "de": "https://insights.de.algolia.io",

@@ -54,7 +54,7 @@ class _RulesBrokenError(AlgoliaEventsError, ValueError):
     def __init__(self, kind: str, problems: Sequence[tuple[str, str]]) -> None:
         super().__init__(f"{kind}: " + "; ".join(f"{field}: {text}" for field, text in problems))
         self.kind = kind
-        self.problems = tuple(problems)
+        self.problems: tuple[tuple[str, str], ...] = tuple(problems)
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, tuple[tuple[str, str], ...]]]:
         return type(self), (self.kind, self.problems)
@@ -153,7 +153,7 @@ class UnreachableError(TransportError):
     def __init__(self, attempts: Sequence[tuple[str, str]]) -> None:
         tried = "; ".join(f"{host}: {reason}" for host, reason in attempts)
         super().__init__(f"no host answered ({tried})", ambiguous=False)
-        self.attempts = tuple(attempts)
+        self.attempts: tuple[tuple[str, str], ...] = tuple(attempts)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.attempts,)

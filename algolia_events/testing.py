@@ -40,7 +40,7 @@ class RecordingTransport(EventAssertions):
 
     def __init__(self, *, hits: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> None:
         self.requests: list[Request] = []
-        self.is_closed = False
+        self.is_closed: bool = False
         self._hits = dict(hits or {})
         self._script: deque[Response | Exception] = deque()
         self._events: list[Mapping[str, Any]] = []

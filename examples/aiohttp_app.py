@@ -9,6 +9,7 @@ import os
 from aiohttp import web
 
 from algolia_events import AlgoliaEvents
+from algolia_events.errors import TokenError
 from algolia_events.integrations.aiohttp import algolia_ctx, get_algolia, get_user, setup_user_tokens
 
 routes = web.RouteTableDef()
@@ -32,7 +33,11 @@ async def related(request: web.Request) -> web.Response:
 async def click(request: web.Request) -> web.Response:
     """Track a click on a recommendation: the token knows which."""
     algolia = get_algolia(request)
-    algolia.events.track(algolia.attribution.resolve(request.query["token"]).clicked("Product Clicked"))
+    try:
+        hit = algolia.attribution.resolve(request.query.get("token", ""))
+    except TokenError as exc:  # expired, forged or missing: whoever calls may send anything
+        raise web.HTTPBadRequest(text=str(exc)) from None
+    algolia.events.track(hit.clicked("Product Clicked"))
     return web.Response(status=204)
 
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse  # type: ignore[
 from django.urls import path  # type: ignore[import-untyped]
 
 from algolia_events import AlgoliaEvents
+from algolia_events.errors import TokenError
 from algolia_events.integrations.django import AlgoliaASGI, get_algolia, get_user
 
 settings.configure(ROOT_URLCONF=__name__, SECRET_KEY=os.environ["SHOP_SECRET"], ALLOWED_HOSTS=["127.0.0.1"])
@@ -32,7 +33,11 @@ async def related(request: HttpRequest, object_id: str) -> JsonResponse:
 async def click(request: HttpRequest) -> HttpResponse:
     """Track a click on a recommendation: the token knows which."""
     algolia = get_algolia(request)
-    algolia.events.track(algolia.attribution.resolve(request.GET["token"]).clicked("Product Clicked"))
+    try:
+        hit = algolia.attribution.resolve(request.GET.get("token", ""))
+    except TokenError as exc:  # expired, forged or missing: whoever calls may send anything
+        return HttpResponse(str(exc), status=400)
+    algolia.events.track(hit.clicked("Product Clicked"))
     return HttpResponse(status=204)
 
 

@@ -6,9 +6,10 @@ Run it: ALGOLIA_APP_ID=… ALGOLIA_API_KEY=… SHOP_SECRET=… uvicorn examples.
 import os
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 
 from algolia_events import AlgoliaEvents
+from algolia_events.errors import TokenError
 from algolia_events.integrations.fastapi import Algolia, AlgoliaUser, UserTokenMiddleware, algolia_lifespan
 
 
@@ -30,9 +31,13 @@ async def related(object_id: str, algolia: Algolia, user: AlgoliaUser) -> list[d
 
 
 @app.post("/click", status_code=204)
-async def click(token: str, algolia: Algolia) -> None:
+async def click(algolia: Algolia, token: str = "") -> None:
     """Track a click on a recommendation: the token knows which."""
-    algolia.events.track(algolia.attribution.resolve(token).clicked("Product Clicked"))
+    try:
+        hit = algolia.attribution.resolve(token)
+    except TokenError as exc:  # expired, forged or missing: whoever calls may send anything
+        raise HTTPException(400, str(exc)) from None
+    algolia.events.track(hit.clicked("Product Clicked"))
 
 
 @app.post("/purchase/{object_id}", status_code=204)

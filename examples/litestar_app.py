@@ -8,9 +8,11 @@ from typing import Any
 
 from litestar import Litestar, get, post
 from litestar.di import NamedDependency
+from litestar.exceptions import ClientException
 from litestar.params import FromPath, FromQuery
 
 from algolia_events import AlgoliaEvents, User
+from algolia_events.errors import TokenError
 from algolia_events.integrations.litestar import AlgoliaPlugin
 
 
@@ -32,7 +34,11 @@ async def related(
 @post("/click", status_code=204)
 async def click(token: FromQuery[str], algolia: NamedDependency[AlgoliaEvents]) -> None:
     """Track a click on a recommendation: the token knows which."""
-    algolia.events.track(algolia.attribution.resolve(token).clicked("Product Clicked"))
+    try:
+        hit = algolia.attribution.resolve(token)
+    except TokenError as exc:  # expired or forged: whoever calls may send anything
+        raise ClientException(str(exc)) from None
+    algolia.events.track(hit.clicked("Product Clicked"))
 
 
 @post("/purchase/{object_id:str}", status_code=204, sync_to_thread=True)

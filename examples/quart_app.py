@@ -9,6 +9,7 @@ from typing import Any
 from quart import Quart, request
 
 from algolia_events import AlgoliaEvents
+from algolia_events.errors import TokenError
 from algolia_events.integrations.quart import Algolia, get_algolia, get_user
 
 
@@ -33,7 +34,11 @@ async def related(object_id: str) -> list[dict[str, Any]]:
 async def click() -> tuple[str, int]:
     """Track a click on a recommendation: the token knows which."""
     algolia = get_algolia()
-    algolia.events.track(algolia.attribution.resolve(request.args["token"]).clicked("Product Clicked"))
+    try:
+        hit = algolia.attribution.resolve(request.args.get("token", ""))
+    except TokenError as exc:  # expired, forged or missing: whoever calls may send anything
+        return str(exc), 400
+    algolia.events.track(hit.clicked("Product Clicked"))
     return "", 204
 
 

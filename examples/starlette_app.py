@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from algolia_events import AlgoliaEvents
+from algolia_events.errors import TokenError
 from algolia_events.integrations.starlette import UserTokenMiddleware, algolia_lifespan, get_algolia, get_user
 
 
@@ -30,7 +31,11 @@ async def related(request: Request) -> JSONResponse:
 async def click(request: Request) -> Response:
     """Track a click on a recommendation: the token knows which."""
     algolia = get_algolia(request)
-    algolia.events.track(algolia.attribution.resolve(request.query_params["token"]).clicked("Product Clicked"))
+    try:
+        hit = algolia.attribution.resolve(request.query_params.get("token", ""))
+    except TokenError as exc:  # expired, forged or missing: whoever calls may send anything
+        return Response(str(exc), status_code=400)
+    algolia.events.track(hit.clicked("Product Clicked"))
     return Response(status_code=204)
 
 

@@ -1,7 +1,5 @@
 """What every test shares: one event loop's worth of rules, and the books that must add up after each."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -43,13 +41,3 @@ def books_add_up() -> Iterator[None]:
 def clock() -> HandClock:
     """A clock that stands still until a test moves it."""
     return HandClock()
-
-
-def require_binary(name: str) -> str:
-    """Find a program that a test needs: without it, skip on a user's machine and fail in CI."""
-    path = shutil.which(name)
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{name} is not installed, and CI must not skip what needs it")
-        pytest.skip(f"{name} is not installed")
-    return path

@@ -109,6 +109,17 @@ async def test_the_latest_answer_that_showed_an_object_counts(attribution: Attri
     assert event == ClickedObjectIDsAfterSearch(**fields("a"), positions=[2], query_id=OTHER_QUERY_ID)
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["several answers", "one response"])
+async def test_of_answers_remembered_in_one_call_the_last_counts(together: bool) -> None:
+    attribution = Attribution()
+    first, last = answer("a", "b"), answer("z", "a", "a", query_id=OTHER_QUERY_ID)
+
+    await attribution.remember(*[RecommendResponse(results=(first, last))] if together else [first, last])
+
+    event = await attribution.attribute(ClickedObjectIDs(**fields("a")))
+    assert event == ClickedObjectIDsAfterSearch(**fields("a"), positions=[2], query_id=OTHER_QUERY_ID)
+
+
 @pytest.mark.parametrize(
     ("shown_to", "acting", "known"),
     [
@@ -149,6 +160,32 @@ async def test_only_the_same_user_index_and_object_match(
     )
 
     assert isinstance(event, ConvertedObjectIDsAfterSearch) == (shown == asked)
+
+
+async def test_a_purchase_after_an_agent_s_message_is_left_alone_as_its_items_have_room_for_searches_only() -> None:
+    attribution = Attribution()
+    await attribution.remember(answer("a", query_id="message_abc"), answer("x", query_id=OTHER_QUERY_ID))
+    bought = PurchasedObjectIDs(**fields("a", "x"))
+
+    click = await attribution.attribute(ClickedObjectIDs(**fields("a")))
+    same = await attribution.attribute(bought)
+    parts = await attribution.attribute_all(bought)
+
+    assert click == ClickedObjectIDsAfterSearch(**fields("a"), positions=[1], query_id="message_abc")
+    assert same is bought
+    assert [(type(part), part.object_ids) for part in parts] == [
+        (PurchasedObjectIDs, ("a",)),
+        (PurchasedObjectIDsAfterSearch, ("x",)),
+    ]
+
+
+@pytest.mark.parametrize("kind", [ClickedObjectIDs, ConvertedObjectIDs, AddedToCartObjectIDs, PurchasedObjectIDs])
+async def test_what_no_event_may_carry_leaves_it_alone(kind: Any) -> None:
+    attribution = Attribution()
+    await attribution.remember(answer("a", query_id="none-of-algolia-s"))
+    event = kind(**fields("a"))
+
+    assert await attribution.attribute(event) is event
 
 
 async def test_hits_without_query_id_or_user_are_passed_over() -> None:
@@ -230,25 +267,32 @@ async def test_what_cannot_or_need_not_be_split_stays_whole(attribution: Attribu
 class FailingStore:
     """A store that is down until told otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception) -> None:
         self.down = True
+        self.error = error
 
     async def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         if self.down:
-            raise AttributionError("the store is down")
+            raise self.error
         return [None] * len(keys)
 
     async def put_many(self, entries: Mapping[bytes, bytes]) -> None:
         if self.down:
-            raise AttributionError("the store is down")
+            raise self.error
 
     async def aclose(self) -> None:
-        pass
+        if self.down:
+            raise self.error
 
 
-async def test_a_store_that_is_down_costs_attribution_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "error", [AttributionError("the store is down"), OSError("no route"), RuntimeError("a bug"), KeyError("key")]
+)
+async def test_a_store_that_is_down_costs_attribution_and_nothing_else(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
     caplog.set_level(logging.INFO, "algolia_events")
-    store = FailingStore()
+    store = FailingStore(error)
     attribution = Attribution(store=store)
     event = ClickedObjectIDs(**fields("a"))
 
@@ -260,6 +304,39 @@ async def test_a_store_that_is_down_costs_attribution_and_nothing_else(caplog: p
     assert same is event
     assert attribution.store_failures == 2
     assert [record.message for record in caplog.records] == ["attribution_store_failed", "attribution_store_recovered"]
+
+
+async def test_a_store_that_cannot_be_closed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    await Attribution(store=FailingStore(OSError("no route"))).aclose()
+
+    assert [record.message for record in caplog.records] == ["attribution_store_close_failed"]
+
+
+class ConfusedStore:
+    """A store that answers, but not as it should."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    async def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        return self.values  # type: ignore[no-any-return]
+
+    async def put_many(self, entries: Mapping[bytes, bytes]) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("values", [None, [], ["text"], [b"", b""], [7]])
+async def test_a_store_that_gives_back_something_else_costs_attribution_and_nothing_else(values: Any) -> None:
+    attribution = Attribution(store=ConfusedStore(values))
+    event = ClickedObjectIDs(**fields("a"))
+
+    same = await attribution.attribute(event)
+
+    assert same is event
+    assert attribution.store_failures == 1
 
 
 async def test_tokens_come_with_it() -> None:

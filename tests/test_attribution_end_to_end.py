@@ -1,14 +1,20 @@
 """From a recommendation to a purchase, through the queue, to a server that judges what is attributed."""
 
+import asyncio
 import runpy
+import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs, PurchasedObjectIDs, attributed
-from algolia_events.errors import FeatureNotEnabledError, NotFoundError
+from algolia_events._attribution import Attribution
+from algolia_events._wire import Request, Response
+from algolia_events.attribution_stores import MemoryAttributionStore
+from algolia_events.errors import FeatureNotEnabledError, NotFoundError, TokenExpiredError
 from algolia_events.sandbox import Sandbox
 
 EXAMPLE = Path(__file__).parents[1] / "examples/recommend_attribution.py"
@@ -91,6 +97,64 @@ async def test_what_the_store_remembers_makes_plain_events_attributed(sandbox: S
 
     assert [attribution.attributed for attribution in sandbox.attributions] == [True, True, False, False]
     assert sandbox.events[0]["positions"] == [4]
+
+
+async def test_an_age_limit_for_tokens_is_the_client_s_to_set(sandbox: Sandbox) -> None:
+    hit = attributed({"index": "products", "hits": [{"objectID": "sku-1"}]}).hits[0]
+    options: dict[str, Any] = {"attribution_keys": ["secret"], "attribution_max_age": timedelta(hours=1)}
+
+    async with client_for(sandbox, **options) as algolia:
+        long_ago = Attribution(["secret"], clock=lambda: time.time() - 3700)
+
+        assert algolia.attribution.resolve(algolia.attribution.sign(hit)) == hit
+        with pytest.raises(TokenExpiredError, match="3600 seconds"):
+            algolia.attribution.resolve(long_ago.sign(hit))
+
+
+class UnclosableStore(MemoryAttributionStore):
+    """A store whose connection is lost when it is closed."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    async def aclose(self) -> None:
+        raise self.error
+
+
+class WatchedTransport:
+    """A transport that knows whether it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def send(self, request: Request) -> Response:
+        raise AssertionError(request)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_store_that_cannot_be_closed_leaves_no_connection_open() -> None:
+    transport = WatchedTransport()
+    store = UnclosableStore(OSError("lost"))
+    algolia = AlgoliaEvents(app_id="APP", api_key="key", transport=transport, attribution_store=store)
+
+    report = await algolia.aclose()
+
+    assert report.dropped == 0
+    assert transport.closed
+
+
+async def test_a_cancelled_close_of_the_store_leaves_no_connection_open() -> None:
+    transport = WatchedTransport()
+    store = UnclosableStore(asyncio.CancelledError())
+    algolia = AlgoliaEvents(app_id="APP", api_key="key", transport=transport, attribution_store=store)
+
+    with pytest.raises(asyncio.CancelledError):
+        await algolia.aclose()
+
+    assert transport.closed
 
 
 async def test_an_asked_and_refused_model_and_index_have_their_own_errors() -> None:

@@ -7,7 +7,7 @@ import pytest
 from algolia_events.attribution import attributed
 from algolia_events.errors import AnswerError
 from algolia_events.events import ClickedObjectIDsAfterSearch
-from algolia_events.recommendations import Recommendations
+from algolia_events.recommendations import FacetRecommendations, Recommendations
 
 QUERY_ID = "0123456789abcdef" * 2
 OTHER_QUERY_ID = "fedcba9876543210" * 2
@@ -64,6 +64,17 @@ def test_a_search_for_facet_values_among_others_has_no_hits() -> None:
     response = attributed({"results": [{"facetHits": []}, search()]}, index="products")
 
     assert [len(result.hits) for result in response] == [0, 2]
+
+
+def test_trending_facets_among_others_keep_their_values() -> None:
+    facets = {"hits": [{"facetName": "brand", "facetValue": "Acme", "_score": 12.5}]}
+
+    response = attributed({"results": [facets, search()]}, index="products", user_token="user-1")
+
+    trending = response.results[0]
+    assert isinstance(trending, FacetRecommendations)
+    assert (trending.index, trending.hits[0].facet_value) == ("products", "Acme")
+    assert [hit.object_id for hit in response.hits] == ["sku-1", "sku-2"]
 
 
 def test_a_response_is_never_changed() -> None:

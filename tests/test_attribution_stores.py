@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import require_binary
 from redis.asyncio import Redis
+from support.binaries import require_binary
 
 from algolia_events import attribution_stores
 from algolia_events.abc import AttributionStore

@@ -3,8 +3,10 @@
 import re
 import subprocess
 import sys
+import time
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,8 @@ from algolia_events._limits import USER_TOKEN_ALPHABET
 from algolia_events.attribution import TokenSigner
 from algolia_events.attribution._packing import unpack
 from algolia_events.errors import AttributionError, ConfigurationError, TokenExpiredError, TokenForgedError
-from algolia_events.recommendations import Origin, RecommendHit
+from algolia_events.recommendations import Origin, RecommendHit, TrendingFacetHit
+from algolia_events.users import pseudonymous_user_token
 
 KEY = "a key of thirty-two letters, more"
 QUERY_ID = "0123456789abcdef" * 2
@@ -67,6 +70,8 @@ user_tokens = (
     | st.text(USER_TOKEN_ALPHABET, min_size=1, max_size=128)
     | st.uuids().map(str)
     | st.uuids().map(lambda value: f"anonymous-{value}")
+    | st.text().filter(bool).map(lambda user_id: pseudonymous_user_token(user_id, key=KEY))
+    | st.text("ABab09-_", min_size=1, max_size=60)
 )
 ids = (
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -110,6 +115,10 @@ def test_every_legal_hit_makes_the_round_trip(hit: RecommendHit) -> None:
             authenticated_user_token=str(uuid.UUID(int=9)),
         ),
         hit_of(object_id="a-readable-object-id-of-35-letters-x", user_token="f" * 64),
+        hit_of(
+            user_token=pseudonymous_user_token("anna", key=KEY),
+            authenticated_user_token=pseudonymous_user_token("bert", key=KEY),
+        ),
     ],
 )
 def test_a_token_of_usual_ids_has_at_most_two_hundred_characters(hit: RecommendHit) -> None:
@@ -195,16 +204,16 @@ def test_bytes_that_are_no_packed_hit_are_a_value_error(packed: bytes) -> None:
 @pytest.mark.parametrize(
     "packed",
     [
-        b"\x01\x01\x00\x06a\x06o\x00",  # ends too early
-        b"\x01\x01\x00\x06a\x06o\x00\x00\x00",  # goes on too long
-        b"\x09\x01\x00\x06a\x06o\x00\x00",  # a model that there is not
-        b"\x01\x01\x00\x00\x06o\x00\x00",  # no index
-        b"\x01\x01\x00\x06a\x00\x00\x00",  # no object
-        b"\x01\x01\x00\x06a\x08o\x00\x00",  # a UUID of one byte
+        b"\x01\x01\x00\x07a\x07o\x00",  # ends too early
+        b"\x01\x01\x00\x07a\x07o\x00\x00\x00",  # goes on too long
+        b"\x09\x01\x00\x07a\x07o\x00\x00",  # a model that there is not
+        b"\x01\x01\x00\x00\x07o\x00\x00",  # no index
+        b"\x01\x01\x00\x07a\x00\x00\x00",  # no object
+        b"\x01\x01\x00\x07a\x09o\x00\x00",  # a UUID of one byte
     ],
 )
 def test_a_packed_hit_with_one_thing_wrong_is_a_value_error(packed: bytes) -> None:
-    assert unpack(b"\x01\x01\x00\x06a\x06o\x00\x00").object_id == "o"
+    assert unpack(b"\x01\x01\x00\x07a\x07o\x00\x00").object_id == "o"
 
     with pytest.raises(ValueError, match=r"."):
         unpack(packed)
@@ -275,6 +284,29 @@ def test_without_keys_the_way_out_is_said() -> None:
 def test_ids_that_are_no_text_are_refused() -> None:
     with pytest.raises(AttributionError, match="Unicode"):
         TokenSigner([KEY]).sign(hit_of(object_id="\ud800"))
+
+
+@pytest.mark.parametrize("hit", [TrendingFacetHit("brand", "Acme", 1, {}), None, {"objectID": "sku-1"}])
+def test_what_is_no_hit_of_an_object_cannot_be_signed(hit: object) -> None:
+    with pytest.raises(TypeError, match=f"not {type(hit).__name__}"):
+        TokenSigner([KEY]).sign(hit)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("max_age", [0, -1.0, float("nan"), timedelta(0), "1", None, True])
+def test_an_age_limit_that_cannot_be_meant_is_refused(max_age: Any) -> None:
+    with pytest.raises(ConfigurationError, match="max_age"):
+        TokenSigner([KEY], max_age=max_age)
+
+
+def test_the_time_is_looked_up_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = TokenSigner([KEY], max_age=DAY)
+    token = signer.sign(hit_of())
+
+    later = time.time() + 2 * DAY
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    with pytest.raises(TokenExpiredError):
+        signer.resolve(token)
 
 
 def test_no_error_shows_the_token_or_a_key() -> None:

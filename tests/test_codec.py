@@ -201,9 +201,48 @@ def test_every_problem_is_named_at_once_by_the_wires_name() -> None:
         "authenticatedUserToken",
         "index",
         "objectIDs[1]",
+        "positions",
         "queryID",
         "colour",
     ]
+
+
+def test_rules_between_fields_hold_beside_wrong_fields() -> None:
+    mapping = CLICK | {
+        "eventType": "conversion",
+        "eventSubtype": "purchase",
+        "objectData": [{"price": 1}, {"price": "x"}],
+    }
+
+    with pytest.raises(InvalidEventError) as caught:
+        parse_event(mapping)
+
+    assert [field for field, _ in caught.value.problems] == ["objectData[1].price", "objectData", "currency"]
+
+
+@pytest.mark.parametrize("name", ["value", "currency", "objectData", "object_data"])
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"eventType": "conversion"}, 'ConvertedObjectIDs; give the eventSubtype "addToCart" or "purchase"'),
+        ({"eventType": "click"}, 'eventType "conversion" and eventSubtype "addToCart" or "purchase"'),
+        ({"eventType": "view"}, 'eventType "conversion" and eventSubtype "addToCart" or "purchase"'),
+        ({"eventType": "conversion", "objectIDs": None, "filters": ["a:b"]}, "events about objectIDs"),
+    ],
+)
+def test_amounts_of_other_events_are_led_to_carts_and_purchases(name: str, more: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidEventError) as caught:
+        parse_event(CLICK | more | {name: 1})
+
+    assert words in dict(caught.value.problems)[name]
+
+
+@pytest.mark.parametrize("event_type", ["click", "conversion", "view", "instantsearch"])
+@pytest.mark.parametrize("name", sorted(WIRE_NAMES))
+def test_a_field_is_never_told_to_be_written_as_it_is(event_type: str, name: str) -> None:
+    _, error = parsed(CLICK | {"eventType": event_type, name: 1})
+
+    assert f"write {name}" not in str(error)
 
 
 def test_index_name_may_stand_for_index() -> None:

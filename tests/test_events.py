@@ -132,7 +132,6 @@ def test_what_the_rules_allow_is_kept(field: str, value: object) -> None:
         ("object_ids", {"a": 1}, "got object"),
         ("object_ids", 5, "got number"),
         ("object_ids", [], "holds 0 items"),
-        ("object_ids", ["a"] * 21, "split()"),
         ("positions", "12", "got string"),
         ("positions", [1], "1 items for 2 objects"),
         ("positions", [], "holds 0 items"),
@@ -143,6 +142,13 @@ def test_what_they_do_not_allow_is_named_with_the_way_out(field: str, value: obj
 
     assert list(problems) == [field]
     assert words in problems[field]
+
+
+def test_lists_that_are_too_long_are_led_to_split() -> None:
+    problems = problems_of(click, object_ids=["a"] * 21, positions=[1] * 21)
+
+    assert list(problems) == ["object_ids", "positions"]
+    assert all("split()" in problem for problem in problems.values())
 
 
 @pytest.mark.parametrize(
@@ -168,6 +174,14 @@ def test_every_problem_is_named_at_once() -> None:
     problems = problems_of(click, event_name="", user_token="a b", timestamp=1, index=5, object_ids=[], query_id="x")
 
     assert list(problems) == ["event_name", "user_token", "timestamp", "index", "object_ids", "query_id"]
+
+
+@pytest.mark.parametrize("positions", [[0, 1, 2], [1, 2, "3"], (place for place in (1, 2, 0))])
+def test_a_wrong_item_does_not_hide_that_the_list_has_another_length(positions: Any) -> None:
+    problems = problems_of(click, positions=positions)
+
+    assert len(problems) == 2
+    assert "3 items for 2 objects" in problems["positions"]
 
 
 @given(st.text(min_size=3).filter(lambda text: text.strip("0123456789 ") != ""))
@@ -310,6 +324,29 @@ def test_a_quantity_is_a_whole_number_of_32_bits(quantity: object) -> None:
     assert list(problems_of(ObjectData, quantity=quantity)) == ["quantity"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "paths"),
+    [
+        ({"value": "x"}, ["value", "currency"]),
+        ({"object_data": [{"price": "x"}, {}]}, ["object_data[0].price", "currency"]),
+        ({"object_data": [{"discount": 1, "colour": 1}, {}]}, ["object_data[0].colour", "currency"]),
+        ({"object_data": [{"price": 1}, 5]}, ["object_data[1]", "currency"]),
+        ({"object_data": [{"quantity": "x"}, {}]}, ["object_data[0].quantity"]),
+        ({"object_data": 5, "value": 1}, ["object_data", "currency"]),
+        ({"value": 1, "currency": "euro"}, ["currency"]),
+        (
+            {"object_ids": ["a"], "object_data": [{"price": 1}, {"price": "x"}]},
+            ["object_data[1].price", "object_data", "currency"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("cls", [AddedToCartObjectIDs, PurchasedObjectIDs])
+def test_a_wrong_field_does_not_hide_a_missing_currency(
+    cls: type[TypedEvent], fields: dict[str, Any], paths: list[str]
+) -> None:
+    assert list(problems_of(cart, cls=cls, **fields)) == paths
+
+
 def test_object_data_may_be_mappings_with_either_names() -> None:
     event = cart(
         AddedToCartObjectIDsAfterSearch,
@@ -334,6 +371,7 @@ def test_problems_of_object_data_are_named_by_place_and_field() -> None:
         "object_data[1]",
         "object_data[2].number",
         "object_data[3].query_id",
+        "object_data",
     ]
 
 
@@ -370,6 +408,22 @@ def test_a_purchase_needs_a_query_id_for_every_object() -> None:
         problems_of(cart, cls=PurchasedObjectIDsAfterSearch, object_data=[{"query_id": QUERY_ID}, {"quantity": 1}])
     ) == ["object_data[1].query_id"]
     assert list(problems_of(cart, cls=PurchasedObjectIDsAfterSearch, query_id="message_1")) == ["query_id"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "paths"),
+    [
+        ({"object_ids": ["a", ""]}, ["object_ids[1]", "object_data"]),
+        (
+            {"object_data": [{"quantity": "x", "query_id": QUERY_ID}, {"quantity": 1}]},
+            ["object_data[0].quantity", "object_data[1].query_id"],
+        ),
+        ({"object_data": [{"quantity": "x"}, {}], "query_id": QUERY_ID}, ["object_data[0].quantity"]),
+        ({"object_data": [{"query_id": "x"}, {"query_id": QUERY_ID}]}, ["object_data[0].query_id"]),
+    ],
+)
+def test_a_wrong_field_does_not_hide_a_missing_query_id(fields: dict[str, Any], paths: list[str]) -> None:
+    assert list(problems_of(cart, cls=PurchasedObjectIDsAfterSearch, **fields)) == paths
 
 
 def test_a_conversion_after_search_needs_its_query_id() -> None:

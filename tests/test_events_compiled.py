@@ -1,6 +1,7 @@
 """The compiled constructors accept what the rules accept, keep what the rules keep, and refuse what they refuse.
 
-The rules are the converters of the fields and `settle_together`; the compiled expression is a short cut past them.
+The rules are the converters of the fields, `judge_together` and `complete`; the compiled expression is a short cut
+past them.
 """
 
 import copy

@@ -1,6 +1,7 @@
 """The Recommend client asks as the API wants it, adds what analytics need, and gives errors of their own types."""
 
 import copy
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -71,6 +72,44 @@ async def test_the_guide_s_requests_go_out_as_they_are(
 
     assert server.received[0].body == body
     assert response.results[0].query_id == f"{1:032x}"
+
+
+async def test_the_guide_s_whole_argument_is_taken(server: RecommendServer, transport: AiohttpTransport) -> None:
+    client = client_of(server, transport)
+
+    await client.get_recommendations(seed_body())
+    await UserRecommend(client, "user-1234").get_recommendations(seed_body())
+
+    assert [request.body for request in server.received] == [seed_body(), seed_body(userToken="user-1234")]
+
+
+@pytest.mark.parametrize(
+    "queries",
+    [
+        seed_body()["requests"][0],
+        {},
+        seed_body() | {"strategy": "none"},
+        {"requests": seed_body()["requests"][0]},
+        {"requests": None},
+        RelatedProducts(index="i", object_id="a", threshold=0),
+        [7],
+        [None],
+        ["text"],
+        "text",
+        b"bytes",
+        None,
+        7,
+    ],
+)
+async def test_what_is_no_list_of_queries_is_refused(
+    server: RecommendServer, transport: AiohttpTransport, queries: Any
+) -> None:
+    client = client_of(server, transport)
+
+    for ask in (client.get_recommendations, UserRecommend(client, "anon-1").get_recommendations):
+        with pytest.raises(TypeError, match=r"list of queries|a query is one of"):
+            await ask(queries)
+    assert server.received == []
 
 
 @pytest.mark.parametrize(
@@ -254,6 +293,27 @@ async def test_parameters_that_json_cannot_say_are_refused(
         await client_of(server, transport).trending_items("i", threshold=0, query_parameters=parameters)
 
     assert server.received == []
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("field", ["query_parameters", "fallback_parameters"])
+async def test_numbers_that_json_cannot_say_are_refused_by_field(
+    server: RecommendServer, transport: AiohttpTransport, number: float, field: str
+) -> None:
+    parameters: dict[str, Any] = {field: {"filters": [{"n": (1.5, None, number)}]}}
+    wire_name = field.replace("_p", "P")
+
+    with pytest.raises(errors.InvalidQueryError, match=wire_name) as caught:
+        await client_of(server, transport).related_products("i", object_id="a", threshold=0, **parameters)
+
+    assert [name for name, _ in caught.value.problems] == [wire_name]
+    assert server.received == []
+
+
+async def test_a_parameter_may_be_null(server: RecommendServer, transport: AiohttpTransport) -> None:
+    await client_of(server, transport).trending_items("i", threshold=0, query_parameters={"a": [None, 1.5]})
+
+    assert server.received[0].queries[0]["queryParameters"]["a"] == [None, 1.5]
 
 
 async def test_one_string_is_no_list_of_tags(server: RecommendServer, transport: AiohttpTransport) -> None:

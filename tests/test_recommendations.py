@@ -256,6 +256,34 @@ def test_chosen_hits_of_an_answer_make_one_event() -> None:
     assert (event.object_ids, event.positions) == (("sku-5", "sku-2"), (5, 2))
 
 
+def test_one_hit_needs_no_list() -> None:
+    recs = answer(3)
+    hit = recs.hits[1]
+
+    assert recs.clicked("C", hit) == recs.clicked("C", [hit])
+    assert recs.plain.purchased("P", hit, [{"price": 1}], "EUR") == (hit.plain.purchased("P", {"price": 1}, "EUR"),)
+    assert clicked("C", hit) == (hit.clicked("C"),)
+
+
+@pytest.mark.parametrize("hits", [7, "sku-1", ["sku-1"], [None], {"objectID": "sku-1"}, [{"objectID": "sku-1"}]])
+def test_what_is_no_hit_makes_no_event(hits: Any) -> None:
+    recs = answer(3)
+
+    for build in (recs.viewed, recs.clicked, recs.converted, recs.added_to_cart, recs.purchased, recs.plain.clicked):
+        with pytest.raises(TypeError, match="hits are RecommendHits"):
+            build("Event", hits)
+
+
+def test_a_trending_facet_makes_no_event() -> None:
+    raw = {"hits": [{"facetName": "brand", "facetValue": "Acme"}]}
+    facets = read_facet_recommendations(raw, Origin(index="products"))
+    hits: Any = facets.hits
+
+    for wrong in (hits, hits[0]):
+        with pytest.raises(TypeError, match="TrendingFacetHit"):
+            answer(1).clicked("C", wrong)
+
+
 def test_clicks_on_merged_hits_are_one_event_an_answer() -> None:
     one, other = answer(2), answer(2, query_id=OTHER_QUERY_ID, prefix="art")
     merged = [one.hits[0], other.hits[1], one.hits[1]]

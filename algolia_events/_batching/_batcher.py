@@ -37,7 +37,7 @@ class Batcher(Admission):
         """Say when to ask again, in monotonic seconds; infinity when only an event or an answer changes anything."""
         if self._open.due is None and self._open.count:
             self._open.due = now + self._options.linger
-        if not self.gate.has_slot(len(self._in_flight)):
+        if not self.gate.has_slot(self._slots_taken):
             return math.inf
         if self._ready:
             return max(now, self.gate.opens_at)
@@ -50,7 +50,7 @@ class Batcher(Admission):
         """
         if self._server_limit.grow(now=now):
             self._measure_room()
-        while self.gate.admits(len(self._in_flight), now=now):
+        while self.gate.admits(self._slots_taken, now=now):
             if not self._ready and self._open.count and self.deadline(now=now) <= now:
                 self.seal()
             if not self._ready:
@@ -63,6 +63,10 @@ class Batcher(Admission):
             else:
                 return self._begin(batch)
         return None
+
+    @property
+    def _slots_taken(self) -> int:
+        return len(self._in_flight)
 
     def _begin(self, batch: Batch) -> Batch:
         if batch.ambiguous:

@@ -21,6 +21,13 @@ class LineBatcher(Batcher):
         super().__init__(options, gate, timestamp_of=timestamp_of)
         self.sending = Ledger()
         self._given_back = 0
+        self.unwritten = 0
+        """Claims that are answered, and not yet settled in the outbox: each keeps its slot until it is, so that a
+        death repeats at most a request a slot."""
+
+    @property
+    def _slots_taken(self) -> int:
+        return len(self._in_flight) + self.unwritten
 
     def admit_claim(self, claim: Claim) -> None:
         """Take in what was claimed, behind what waits."""

@@ -30,7 +30,7 @@ class OpenBatch:
         self.due: float | None = None
         """When its linger is over; None until somebody has looked at it."""
         self.loose: list[str] = []
-        self.pieces: deque[bytes] = deque()
+        self.pieces: deque[bytes | memoryview] = deque()
         self.tickets: dict[int, Any] = {}
 
     @property

@@ -28,6 +28,8 @@ _FILTER_KINDS: Final[Mapping[str, type[TypedEvent]]] = {
     "conversion": events.ConvertedFilters,
     "view": events.ViewedFilters,
 }
+_CART_FIELDS: Final = ("objectData", "currency", "value")
+_ITEM_FIELDS: Final = ("price", "quantity", "discount")
 _TYPES: Final = "click, conversion, view or instantsearch"
 
 
@@ -120,6 +122,21 @@ def _stranger(name: object, cls: type[TypedEvent]) -> tuple[str, str]:
         return name, "stands beside objectIDs; an event has one or the other"
     if name == "positions":
         return name, "is for events of type click about objects"
-    if name in WIRE_NAMES:
-        return name, f"is no field on the wire; write {WIRE_NAMES[name]}"
-    return shown(name) or "(empty name)", f"is no field of {cls.__name__}; RawEvent sends any field"
+    return shown(name) or "(empty name)", _way_out(WIRE_NAMES.get(name, name), cls)
+
+
+def _way_out(wire_name: str, cls: type[TypedEvent]) -> str:
+    if wire_name in {WIRE_NAMES[field.name] for field in attrs.fields(cls)}:
+        return f"is no field on the wire; write {wire_name}"
+    if wire_name in _ITEM_FIELDS:
+        return "is no field of an event, but of the items of objectData"
+    if wire_name in _CART_FIELDS:
+        return f"is no field of {cls.__name__}; {_way_to_cart(cls)}"
+    return f"is no field of {cls.__name__}; RawEvent sends any field"
+
+
+def _way_to_cart(cls: type[TypedEvent]) -> str:
+    subtypes = 'eventSubtype "addToCart" or "purchase"'
+    if issubclass(cls, events.ObjectsEvent) and cls.event_type == "conversion":
+        return f"give the {subtypes}, whose events have it"
+    return f'events about objectIDs of eventType "conversion" and {subtypes} have it'

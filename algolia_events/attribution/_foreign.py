@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from algolia_events.recommendations import Origin, Recommendations, RecommendResponse, read_recommendations
+from algolia_events.recommendations import (
+    Origin,
+    RecommendResponse,
+    Result,
+    read_facet_recommendations,
+    read_recommendations,
+)
 
 
 def attributed(
@@ -24,12 +30,13 @@ def attributed(
 
     Returns:
         The results. Of a response with one result, `.hits` and `.query_id` are that result's own; of several, `.hits`
-        are all, each with its own query ID. Positions are absolute: `page` times `hitsPerPage`, plus the rank.
+        are all, each with its own query ID, without trending facets, which have no events. Positions are absolute:
+        `page` times `hitsPerPage`, plus the rank.
 
     Raises:
         TypeError: neither a model nor a mapping.
         ValueError: an index is given neither here nor by the result, or there are not as many as results.
-        AnswerError: a result's hits are no list of objects with objectID.
+        AnswerError: a result's hits are no list of objects with objectID, nor of facet values.
     """
     content = _mapping(response)
     several = content.get("results")
@@ -63,12 +70,16 @@ def _indexes(raws: Sequence[Mapping[str, Any]], index: str | Sequence[str] | Non
     return [str(name) for name in names]
 
 
-def _read(
-    raw: Mapping[str, Any], index: str, user_token: str | None, authenticated_user_token: str | None
-) -> Recommendations:
+def _read(raw: Mapping[str, Any], index: str, user_token: str | None, authenticated_user_token: str | None) -> Result:
     origin = Origin(index=index, user_token=user_token, authenticated_user_token=authenticated_user_token)
     if raw.get("hits") is None:  # a search for facet values, in the middle of others
         raw = {**raw, "hits": []}
     # Hits are mappings already where the response was one of mappings; models inside a list are taken one by one.
     hits = [_mapping(hit) for hit in raw["hits"]] if isinstance(raw["hits"], list | tuple) else raw["hits"]
-    return read_recommendations({**raw, "hits": hits}, origin)
+    read = read_facet_recommendations if _holds_facets(hits) else read_recommendations
+    return read({**raw, "hits": hits}, origin)
+
+
+def _holds_facets(hits: Any) -> bool:
+    """Tell trending facets by their hits: results do not name their model."""
+    return bool(hits) and isinstance(hits, list) and all("facetName" in hit and "objectID" not in hit for hit in hits)

@@ -1,9 +1,11 @@
 """A hit as few bytes as practical: what a token carries of it.
 
 Strings come with their length, and those of common forms as the number that they write down: hexadecimal digits
-(query IDs), UUIDs, and the tokens that Algolia's browser library makes ("anonymous-" and a UUID).
+(query IDs), UUIDs, the tokens that Algolia's browser library makes ("anonymous-" and a UUID), and URL-safe base64
+(`pseudonymous_user_token()`, and many a word by chance).
 """
 
+import base64
 import re
 from typing import Final
 from uuid import UUID
@@ -18,13 +20,15 @@ _TEXT: Final = 1
 _HEX: Final = 2
 _UUID: Final = 3
 _ANONYMOUS: Final = 4
-_KINDS: Final = 5
+_BASE64: Final = 5
+_KINDS: Final = 6
 _MORE: Final = 0x80
 """The eighth bit of a number's byte: more follow."""
 
 _HEX_FORM: Final = re.compile(r"(?:[0-9a-f]{2})+")
 _UUID_FORM: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ANONYMOUS_PREFIX: Final = "anonymous-"
+_BASE64_FORM: Final = re.compile(r"(?:[A-Za-z0-9_-]{4})*[A-Za-z0-9_-]{2,4}")
 _UUID_BYTES: Final = 16
 
 
@@ -85,7 +89,7 @@ def _string(text: str | None) -> bytes:
     if text is None:
         return _number(_ABSENT)
     kind, content = _content(text)
-    # The kind and the length in one number, which is one byte for up to 25 bytes of content.
+    # The kind and the length in one number, which is one byte for up to 20 bytes of content.
     return _number(len(content) * _KINDS + kind) + content
 
 
@@ -96,7 +100,15 @@ def _content(text: str) -> tuple[int, bytes]:
         return _UUID, UUID(text).bytes
     if text.startswith(_ANONYMOUS_PREFIX) and _UUID_FORM.fullmatch(text, len(_ANONYMOUS_PREFIX)):
         return _ANONYMOUS, UUID(text.removeprefix(_ANONYMOUS_PREFIX)).bytes
+    if _BASE64_FORM.fullmatch(text):
+        content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        if _base64(content) == text:  # the last letter can have bits that the bytes do not keep
+            return _BASE64, content
     return _TEXT, text.encode()
+
+
+def _base64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 class _Reader:
@@ -127,6 +139,8 @@ class _Reader:
             return content.decode()
         if kind == _HEX:
             return content.hex()
+        if kind == _BASE64:
+            return _base64(content)
         if len(content) != _UUID_BYTES:
             raise ValueError("a UUID has 16 bytes")
         return (_ANONYMOUS_PREFIX if kind == _ANONYMOUS else "") + str(UUID(bytes=content))

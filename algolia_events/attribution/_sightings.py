@@ -41,7 +41,13 @@ class Sighting:
 
     @classmethod
     def parse(cls, value: bytes) -> Self | None:
-        """Read a value that a store gave back; None when it is none of ours."""
+        """Read a value that a store gave back; None when it is none of ours.
+
+        Raises:
+            TypeError: no bytes.
+        """
+        if not isinstance(value, bytes):
+            raise TypeError(f"a store's values are bytes, not {type(value).__name__}")
         try:
             query_id, position, authenticated = value.split(_SEPARATOR)
             return cls(

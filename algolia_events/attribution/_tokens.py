@@ -69,23 +69,23 @@ class TokenSigner:
         keys: Sequence[str | bytes],
         *,
         max_age: float | timedelta = MAX_EVENT_AGE,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """Make a signer.
 
         Args:
             keys: secrets of at least 16 random bytes or 32 random letters; anything else can be guessed.
             max_age: seconds or `timedelta`; 30 days, after which Algolia takes no event either.
-            clock: gives the present as Unix seconds.
+            clock: gives the present as Unix seconds; None means `time.time()`.
 
         Raises:
-            ConfigurationError: keys are no list, or one is empty.
+            ConfigurationError: keys are no list, one is empty, or `max_age` is no duration above 0.
         """
         if isinstance(keys, str | bytes):
             raise ConfigurationError("attribution_keys must be a list of keys, not one key: [key]")
-        self._keys = [_derive(key, clock) for key in keys]
-        self._max_age = seconds(max_age)
-        self._clock = clock
+        self._clock = _now if clock is None else clock
+        self._keys = [_derive(key, self._clock) for key in keys]
+        self._max_age = _checked_age(max_age)
 
     def sign(self, hit: RecommendHit) -> str:
         """Make a token of a hit: its index, object, position, query ID, model and user, not its record.
@@ -93,7 +93,10 @@ class TokenSigner:
         Raises:
             ConfigurationError: there are no keys.
             AttributionError: the hit's ids are no Unicode text.
+            TypeError: not a hit; a trending facet is none.
         """
+        if not isinstance(hit, RecommendHit):
+            raise TypeError(f"a token is made of a RecommendHit, not {type(hit).__name__}")
         if not self._keys:
             raise ConfigurationError("signing needs a key: pass attribution_keys=[…]")
         key = self._keys[0]
@@ -126,6 +129,18 @@ class TokenSigner:
                 raise TokenExpiredError(f"the token is older than {self._max_age:g} seconds")
             return _open(key, content)
         raise TokenForgedError("the token is signed with none of the keys, or was changed or cut")
+
+
+def _now() -> float:
+    """Tell the time by the function that `time` has at present, which tests of applications replace."""
+    return time.time()
+
+
+def _checked_age(max_age: float | timedelta) -> float:
+    age: object = seconds(max_age)
+    if isinstance(age, bool) or not isinstance(age, int | float) or not age > 0:
+        raise ConfigurationError(f"max_age must be a number of seconds above 0 or a timedelta, not {max_age!r}")
+    return age
 
 
 def _derive(key: object, clock: Callable[[], float]) -> _Key:

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from algolia_events.attribution._sightings import Sighting
+from algolia_events.errors import InvalidEventError
 from algolia_events.events import (
     AddedToCartObjectIDs,
     AddedToCartObjectIDsAfterSearch,
@@ -33,8 +34,16 @@ def upgrade(event: Upgradable, found: Sequence[Sighting | None]) -> Upgradable |
     """Turn an event into its after-search kind where `found` has an answer for each of its objects.
 
     A click, a conversion and an add-to-cart have one query ID: they are left alone when their objects come from
-    several answers. A purchase has one for each item.
+    several answers. A purchase has one for each item. So is an event that could not carry what was found, as where
+    the answer was none of Algolia's.
     """
+    try:
+        return _upgraded(event, _usable(event, found))
+    except InvalidEventError:
+        return event
+
+
+def _upgraded(event: Upgradable, found: Sequence[Sighting | None]) -> Upgradable | Upgraded:
     known = [sighting for sighting in found if sighting is not None]
     if len(known) != len(found):
         return event
@@ -56,12 +65,28 @@ def upgrade_parts(event: Upgradable, found: Sequence[Sighting | None]) -> tuple[
     Objects that no answer showed make a part that is left alone. An event whose `value` cannot be shared out, as not
     every object has a price, is not split.
     """
+    found = _usable(event, found)
     groups: dict[object, list[int]] = {}
     for place, sighting in enumerate(found):
         groups.setdefault(_part_of(event, sighting), []).append(place)
     if len(groups) == 1 or not _can_be_split(event):
         return (upgrade(event, found),)
     return tuple(upgrade(_take(event, places), [found[place] for place in places]) for places in groups.values())
+
+
+def _usable(event: Upgradable, found: Sequence[Sighting | None]) -> Sequence[Sighting | None]:
+    """Leave out what a purchase has no room for: an agent's message, as its items take query IDs of searches only."""
+    if not isinstance(event, PurchasedObjectIDs):
+        return found
+    return [sighting if sighting is not None and _is_of_a_search(sighting) else None for sighting in found]
+
+
+def _is_of_a_search(sighting: Sighting) -> bool:
+    try:
+        ObjectData(query_id=sighting.query_id)
+    except InvalidEventError:
+        return False
+    return True
 
 
 def _part_of(event: Upgradable, sighting: Sighting | None) -> object:

@@ -71,7 +71,7 @@ async def _demo(console: Console, *, keep_open: bool) -> int:
     began = time.monotonic()
     witness = _Witness()
     async with Sandbox(reject=_dislike) as sandbox:
-        console.print(f"A server that judges like Algolia's runs at [bold]{sandbox.url}[/], on this machine.\n")
+        console.print(f"A server that judges like Algolia's runs on this machine, at [bold]{sandbox.url}[/]\n")
         client = AlgoliaEvents(
             app_id="DEMO",
             api_key="made-up-for-the-demo",
@@ -89,8 +89,7 @@ async def _demo(console: Console, *, keep_open: bool) -> int:
             await story.recommendations()
         agree = story.balance(time.monotonic() - began)
         if keep_open:
-            console.print(f"\nThe page stays open at [bold]{sandbox.url}/[/]; Ctrl-C ends it.")
-            await _until_stopped()
+            await _keep_open(console, sandbox.url)
     return OK if agree else NOT_ALL_WELL
 
 
@@ -98,9 +97,11 @@ def _dislike(event: Mapping[str, Any]) -> str | None:
     return _REFUSAL if event["eventName"] == _POISON else None
 
 
-async def _until_stopped() -> None:
+async def _keep_open(console: Console, url: str) -> None:
     stopped = asyncio.Event()
-    with on_stop_signal(stopped.set):
+    with on_stop_signal(stopped.set):  # before the words that ask for the signal
+        console.print(f"\nThe page stays open at [bold]{url}/[/]")
+        console.print("Ctrl-C ends it.")
         await stopped.wait()
 
 

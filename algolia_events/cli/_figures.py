@@ -57,3 +57,5 @@ class Result:
     """Sent a second time although the first may have arrived."""
     without_answer: int
     """Pending events whose request was cut off: they may have arrived."""
+    is_complete: bool
+    """Whether the inputs were read to their end, and nothing is pending."""

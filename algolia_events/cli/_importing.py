@@ -86,6 +86,7 @@ class Import:
         self._news = asyncio.Event()
         self._work = anyio.CancelScope()
         self._hurry = anyio.Event()
+        self._is_read = False
         self._is_over = False
         self._end = End.FINISHED
         self._detail = ""
@@ -112,13 +113,17 @@ class Import:
             helpers.cancel_scope.cancel()
         stats = client.stats()
         await self._save()
+        figures = self._figures(stats.requests)
+        is_complete = self._is_read and not figures.pending
         return Result(
-            end=self._end,
+            # Interrupted when there was nothing left to leave out: it has finished all the same.
+            end=End.FINISHED if is_complete and self._end is End.INTERRUPTED else self._end,
             detail=self._detail,
-            figures=self._figures(stats.requests),
+            figures=figures,
             state=self._window.state(),
             possible_duplicates=stats.possible_duplicates,
             without_answer=stats.dropped.get(DropReason.AMBIGUOUS, 0),
+            is_complete=is_complete,
         )
 
     # --- the way in ----------------------------------------------------------------------------------------------
@@ -130,6 +135,7 @@ class Import:
                     if not self._skip.is_settled(record.position.number):
                         await self._take(client, record)
                 await asyncio.sleep(0)  # a chunk that was waiting already would not let anybody else have a turn
+            self._is_read = True
         except (SourceError, UsageError) as exc:  # what was read before is sent all the same
             self._end = End.MISCALLED if isinstance(exc, UsageError) else End.UNREADABLE
             self._detail = str(exc)

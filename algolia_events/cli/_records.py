@@ -1,6 +1,5 @@
 """Lines to records: an event, or what is wrong with it, and where it stands."""
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -23,7 +22,7 @@ _CSV_SUFFIXES: Final = (".csv", ".csv.gz")
 
 
 class Position(NamedTuple):
-    """The place of a record, and a checksum to know it by. A tuple, since one is made for each event."""
+    """The place of a record, and a checksum to know the input by. A tuple, since one is made for each event."""
 
     number: int
     """Among all records of all inputs, from 0."""
@@ -32,6 +31,7 @@ class Position(NamedTuple):
     start: int
     """Its first byte, in the unpacked input."""
     checksum: int
+    """Of its input up to its end."""
 
 
 @attrs.define(eq=False)
@@ -112,17 +112,19 @@ class RecordReader:
                     file=file,
                     line=line.number,
                     start=line.start,
-                    checksum=_checksum(line),
+                    checksum=line.checksum,
                 )
                 self._number += 1
                 yield _record(position, line.text, parse)
 
     def _skip_to(self, after: Position, name: str, lines: Iterator[Line | None]) -> None:
-        """Leave out everything up to a record, which must be the same as it was then."""
+        """Leave out everything up to a record, all of which must be the same as it was then."""
         for line in lines:
             if line is not None and line.start >= after.start:
-                if line.start != after.start or _checksum(line) != after.checksum:
-                    raise SourceError(f"{name}: line {after.line} is another one than when it was sent")
+                if line.start != after.start or line.checksum != after.checksum:
+                    raise SourceError(
+                        f"{name}: line {after.line}, or one before it, is another one than when it was sent"
+                    )
                 self._number = after.number + 1
                 return
         raise SourceError(f"{name}: is shorter than when line {after.line} of it was sent")
@@ -142,10 +144,6 @@ class RecordReader:
 
 def _text(row: bytes) -> str:
     return row.removeprefix(_BYTE_ORDER_MARK).decode(errors="replace")
-
-
-def _checksum(line: Line) -> int:
-    return zlib.crc32(line.text or b"")
 
 
 def _parse_json(line: bytes) -> Content:

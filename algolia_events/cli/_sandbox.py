@@ -56,7 +56,8 @@ async def _serve(server: Sandbox) -> int:
         except OSError as exc:
             raise UsageError(f"the port cannot be listened on: {exc.strerror}; --port 0 takes a free one") from None
         say(server.url)
-        note(f"ALGOLIA_INSIGHTS_URL={server.url} ALGOLIA_RECOMMEND_URL={server.url}; Ctrl-C ends it")
+        note(f"ALGOLIA_INSIGHTS_URL={server.url} ALGOLIA_RECOMMEND_URL={server.url}")
+        note("Ctrl-C ends it")
         await stopped.wait()
     counts = server.counts
     note(f"requests {counts.requests}, events accepted {counts.events}, refused {counts.rejected_events}")

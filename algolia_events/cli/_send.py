@@ -152,7 +152,7 @@ def _explain(result: Result, *, resumable: bool) -> None:
         note(f"{result.possible_duplicates} events may have been counted twice: a connection broke after they had left")
     if result.without_answer:
         note(f"{result.without_answer} of the pending events may have arrived: their requests were cut off")
-    if result.end is not End.FINISHED and result.end is not End.MISCALLED:
+    if not result.is_complete and result.end is not End.MISCALLED:
         way_on = "the same command goes on from here" if resumable else "with --resume FILE it could go on from here"
         note(f"not everything was sent; {way_on}")
     elif result.state.not_accepted > result.figures.read - result.figures.accepted:

@@ -32,12 +32,19 @@ class Checked:
     __slots__ = ()
 
     fast_rule: ClassVar[str] = "True"
-    """An expression over the fields' names, true only where `settle_together` has nothing to say or to do."""
+    """An expression over the fields' names, true only where the methods below have nothing to say or to do."""
 
     @classmethod
-    def settle_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:  # noqa: ARG003 - for subclasses
-        """Complete `values`, which holds the fields that are valid by themselves, and yield (path, problem) pairs."""
+    def judge_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:  # noqa: ARG003 - for subclasses
+        """Yield (path, problem) pairs of fields that do not fit each other.
+
+        A field that is wrong by itself is among the values too, as given or as what remains of it.
+        """
         yield from ()
+
+    @classmethod
+    def complete(cls, values: dict[str, Any]) -> None:
+        """Fill in what fields say for each other, once nothing is wrong with any."""
 
 
 def _remembers(rule: Callable[[str], str], known: set[str]) -> Callable[[str], bool]:
@@ -220,16 +227,19 @@ def _settle(cls: type[Checked], given: dict[str, Any]) -> tuple[Any, ...]:
 def find_problems(cls: type[Checked], given: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Apply the rules of a class to those of its fields that were given.
 
-    Returns what to keep of the fields that are valid, and (path, problem) pairs of those that are not.
+    Returns what to keep, of use only where there are no problems, and (path, problem) pairs.
     """
-    kept: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     problems: list[tuple[str, str]] = []
     for field in cast("Any", attrs.fields)(cls):
         if field.name not in given:
             continue
         try:
-            kept[field.name] = field.converter(given[field.name])
+            values[field.name] = field.converter(given[field.name])
         except BrokenRuleError as exc:
+            values[field.name] = given[field.name] if exc.remains is None else exc.remains
             problems += [(field.name + path, what) for path, what in exc.problems]
-    problems += cls.settle_together(kept)
-    return kept, problems
+    problems += cls.judge_together(values)
+    if not problems:
+        cls.complete(values)
+    return values, problems

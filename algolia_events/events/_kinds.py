@@ -27,7 +27,7 @@ from algolia_events import _limits
 from algolia_events.events import _rules
 from algolia_events.events._amounts import Amount, optional_amount
 from algolia_events.events._compiled import Checked, checked
-from algolia_events.events._object_data import ObjectData, optional_object_data
+from algolia_events.events._object_data import BrokenObjectData, ObjectData, optional_object_data
 from algolia_events.events._split import Split
 
 
@@ -76,7 +76,7 @@ class ObjectsEvent(IndexedEvent):
     object_ids: tuple[str, ...] = attrs.field(converter=_rules.object_ids)
     """1 to 20 object IDs, from any iterable of strings but a string."""
 
-    split = Split("object_ids", _limits.MAX_OBJECT_IDS)
+    split: ClassVar[Split] = Split("object_ids", _limits.MAX_OBJECT_IDS)
 
 
 @attrs.frozen(kw_only=True)
@@ -86,14 +86,14 @@ class FiltersEvent(IndexedEvent):
     filters: tuple[str, ...] = attrs.field(converter=_rules.filters)
     """1 to 20 pairs `attribute:value`, both parts percent-encoded; `filter_()` builds one."""
 
-    split = Split("filters", _limits.MAX_FILTERS_DOCS)
+    split: ClassVar[Split] = Split("filters", _limits.MAX_FILTERS_DOCS)
 
 
 @attrs.frozen(kw_only=True)
 class CartEvent(ObjectsEvent):
     """An event about objects put into a cart or bought."""
 
-    event_type = "conversion"
+    event_type: ClassVar[str] = "conversion"
     fast_rule: ClassVar[str] = (
         "(currency is not None or value is None) and (object_data is None or currency is not None"
         " and len(object_data) == len(object_ids)"
@@ -108,26 +108,35 @@ class CartEvent(ObjectsEvent):
     """The amount of the whole event: the sum of price times quantity."""
 
     @classmethod
-    def settle_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def judge_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         """Ask for one item an object, and for a currency where there are amounts."""
         yield from _ask_same_length(values, "object_data")
-        data = values.get("object_data") or ()
-        amounts = [f"object_data[{place}]" for place, item in enumerate(data) if item.amount is not None]
+        amounts = [f"object_data[{place}]" for place, item in _object_data(values) if item.amount is not None]
         if values.get("value") is not None:
             amounts.append("value")
         if amounts and values.get("currency", "") is None:
             yield "currency", f"is required as soon as an amount is given, as in {amounts[0]}"
 
 
+def _object_data(values: dict[str, Any]) -> Iterator[tuple[int, ObjectData | BrokenObjectData]]:
+    """Number the items, but for those of which nothing can be told."""
+    data = values.get("object_data")
+    if isinstance(data, tuple):
+        yield from ((place, item) for place, item in enumerate(data) if item is not None)
+
+
 def _refuse_query_ids(values: dict[str, Any], kind: str) -> Iterator[tuple[str, str]]:
-    for place, item in enumerate(values.get("object_data") or ()):
+    for place, item in _object_data(values):
         if item.query_id is not None:
             yield f"object_data[{place}].query_id", f"is for {kind}AfterSearch"
 
 
 def _ask_same_length(values: dict[str, Any], name: str) -> Iterator[tuple[str, str]]:
     items, objects = values.get(name), values.get("object_ids")
-    if items is not None and objects is not None and len(items) != len(objects):
+    # An empty list is wrong by itself; more need not be said of it.
+    if not (items and objects and isinstance(items, tuple) and isinstance(objects, tuple)):
+        return
+    if len(items) != len(objects):
         yield name, f"holds {len(items)} items for {len(objects)} objects; give one for each object"
 
 
@@ -137,7 +146,7 @@ def _ask_same_length(values: dict[str, Any], name: str) -> Iterator[tuple[str, s
 class ClickedObjectIDs(ObjectsEvent):
     """A user clicked objects, outside any answer of Algolia's."""
 
-    event_type = "click"
+    event_type: ClassVar[str] = "click"
 
 
 @final
@@ -146,8 +155,8 @@ class ClickedObjectIDs(ObjectsEvent):
 class ClickedObjectIDsAfterSearch(ObjectsEvent):
     """A user clicked objects of an answer."""
 
-    event_type = "click"
-    fast_rule = "len(positions) == len(object_ids)"
+    event_type: ClassVar[str] = "click"
+    fast_rule: ClassVar[str] = "len(positions) == len(object_ids)"
 
     positions: tuple[int, ...] = attrs.field(converter=_rules.positions)
     """Each object's rank in the answer, from 1, over all pages."""
@@ -155,7 +164,7 @@ class ClickedObjectIDsAfterSearch(ObjectsEvent):
     """The answer's query ID."""
 
     @classmethod
-    def settle_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def judge_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         """Ask for one position an object."""
         yield from _ask_same_length(values, "positions")
 
@@ -166,7 +175,7 @@ class ClickedObjectIDsAfterSearch(ObjectsEvent):
 class ClickedFilters(FiltersEvent):
     """A user clicked facet filters."""
 
-    event_type = "click"
+    event_type: ClassVar[str] = "click"
 
 
 @final
@@ -175,7 +184,7 @@ class ClickedFilters(FiltersEvent):
 class ConvertedObjectIDs(ObjectsEvent):
     """A user converted on objects, outside any answer of Algolia's."""
 
-    event_type = "conversion"
+    event_type: ClassVar[str] = "conversion"
 
 
 @final
@@ -184,7 +193,7 @@ class ConvertedObjectIDs(ObjectsEvent):
 class ConvertedObjectIDsAfterSearch(ObjectsEvent):
     """A user converted on objects of an answer."""
 
-    event_type = "conversion"
+    event_type: ClassVar[str] = "conversion"
 
     query_id: str = attrs.field(converter=_rules.query_id)
     """The answer's query ID."""
@@ -196,7 +205,7 @@ class ConvertedObjectIDsAfterSearch(ObjectsEvent):
 class ConvertedFilters(FiltersEvent):
     """A user converted on a page of filtered objects."""
 
-    event_type = "conversion"
+    event_type: ClassVar[str] = "conversion"
 
 
 @final
@@ -205,13 +214,13 @@ class ConvertedFilters(FiltersEvent):
 class AddedToCartObjectIDs(CartEvent):
     """A user put objects into the cart, outside any answer of Algolia's."""
 
-    event_subtype = "addToCart"
+    event_subtype: ClassVar[str | None] = "addToCart"
 
     @classmethod
-    def settle_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def judge_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         """Leave query IDs to the after-search kind, whose items alone have them on the wire."""
         yield from _refuse_query_ids(values, cls.__name__)
-        yield from super().settle_together(values)
+        yield from super().judge_together(values)
 
 
 @final
@@ -220,8 +229,8 @@ class AddedToCartObjectIDs(CartEvent):
 class AddedToCartObjectIDsAfterSearch(CartEvent):
     """A user put objects of an answer into the cart."""
 
-    event_subtype = "addToCart"
-    fast_rule = (
+    event_subtype: ClassVar[str | None] = "addToCart"
+    fast_rule: ClassVar[str] = (
         "(currency is not None or value is None) and (object_data is None or currency is not None"
         " and len(object_data) == len(object_ids)"
         " and all([type(item) is ObjectData for item in object_data]))"
@@ -237,13 +246,13 @@ class AddedToCartObjectIDsAfterSearch(CartEvent):
 class PurchasedObjectIDs(CartEvent):
     """A user bought objects, outside any answer of Algolia's."""
 
-    event_subtype = "purchase"
+    event_subtype: ClassVar[str | None] = "purchase"
 
     @classmethod
-    def settle_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def judge_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         """Leave query IDs to the after-search kind, whose items alone have them on the wire."""
         yield from _refuse_query_ids(values, cls.__name__)
-        yield from super().settle_together(values)
+        yield from super().judge_together(values)
 
 
 @final
@@ -256,8 +265,8 @@ class PurchasedObjectIDsAfterSearch(CartEvent):
     item that lacks one, and into items made for it where there is no `object_data`.
     """
 
-    event_subtype = "purchase"
-    fast_rule = (
+    event_subtype: ClassVar[str | None] = "purchase"
+    fast_rule: ClassVar[str] = (
         "object_data is not None and currency is not None and len(object_data) == len(object_ids)"
         " and all([type(item) is ObjectData and item.query_id is not None for item in object_data])"
     )
@@ -266,26 +275,29 @@ class PurchasedObjectIDsAfterSearch(CartEvent):
     """The query ID of the answer that all objects without their own come from."""
 
     @classmethod
-    def settle_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        """Bring every object to a query ID of its own."""
-        if {"object_ids", "object_data", "query_id"} <= values.keys():
-            yield from _settle_query_ids(values)
-        yield from super().settle_together(values)
+    def judge_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """Ask for a query ID for every object."""
+        if values.get("query_id") is None:
+            yield from _ask_query_ids(values)
+        yield from super().judge_together(values)
+
+    @classmethod
+    def complete(cls, values: dict[str, Any]) -> None:
+        """Give every object a query ID of its own."""
+        query_id, data = values["query_id"], values["object_data"]
+        if query_id is not None:
+            data = (ObjectData(),) * len(values["object_ids"]) if data is None else data
+            values["object_data"] = tuple(
+                attrs.evolve(item, query_id=query_id) if item.query_id is None else item for item in data
+            )
 
 
-def _settle_query_ids(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    query_id, data = values["query_id"], values["object_data"]
-    if query_id is not None:
-        data = (ObjectData(),) * len(values["object_ids"]) if data is None else data
-        values["object_data"] = tuple(
-            attrs.evolve(item, query_id=query_id) if item.query_id is None else item for item in data
-        )
-    elif data is None:
+def _ask_query_ids(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if values.get("object_data") is None:
         yield "object_data", "is required: one item with its query ID for each object, or a query ID for all of them"
-    else:
-        for place, item in enumerate(data):
-            if item.query_id is None:
-                yield f"object_data[{place}].query_id", "is required, or a query ID of the event for all objects"
+    for place, item in _object_data(values):
+        if item.query_id is None:
+            yield f"object_data[{place}].query_id", "is required, or a query ID of the event for all objects"
 
 
 @final
@@ -294,7 +306,7 @@ def _settle_query_ids(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
 class ViewedObjectIDs(ObjectsEvent):
     """A user saw objects."""
 
-    event_type = "view"
+    event_type: ClassVar[str] = "view"
 
 
 @final
@@ -303,7 +315,7 @@ class ViewedObjectIDs(ObjectsEvent):
 class ViewedFilters(FiltersEvent):
     """A user saw a page of filtered objects."""
 
-    event_type = "view"
+    event_type: ClassVar[str] = "view"
 
 
 @final
@@ -312,7 +324,7 @@ class ViewedFilters(FiltersEvent):
 class InstantSearchTelemetry(TypedEvent):
     """A report of an agent's session. It has no index."""
 
-    event_type = "instantsearch"
+    event_type: ClassVar[str] = "instantsearch"
 
     agent_id: str | None = attrs.field(default=None, converter=_rules.optional_non_empty)
     """The session it belongs to."""

@@ -48,6 +48,14 @@ class ObjectData(Checked):
         return self.discount if self.price is None else self.price
 
 
+@attrs.frozen
+class BrokenObjectData:
+    """What the rules between fields ask of an item that is wrong by itself: whether these were given."""
+
+    amount: object
+    query_id: object
+
+
 def optional_object_data(
     value: Iterable[ObjectData | Mapping[str, Any]] | None,
 ) -> tuple[ObjectData, ...] | None:
@@ -77,5 +85,6 @@ def _item(value: ObjectData | Mapping[str, Any]) -> ObjectData:
     except InvalidEventError as exc:
         problems += [(f".{path}", what) for path, what in exc.problems]
     if problems:
-        raise BrokenRuleError(*problems)
+        amount = given.get("discount") if given.get("price") is None else given["price"]
+        raise BrokenRuleError(*problems, remains=BrokenObjectData(amount, given.get("query_id")))
     return data

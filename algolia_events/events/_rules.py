@@ -38,11 +38,15 @@ _KINDS: Final[tuple[tuple[Any, str], ...]] = (
 
 
 class BrokenRuleError(ValueError):
-    """What is wrong with one value: (path below the field, text) pairs, the path empty for the field itself."""
+    """What is wrong with one value: (path below the field, text) pairs, the path empty for the field itself.
 
-    def __init__(self, *problems: tuple[str, str]) -> None:
+    `remains` is what the rules between fields can still ask of the value, where that is not the value as given.
+    """
+
+    def __init__(self, *problems: tuple[str, str], remains: Any = None) -> None:
         super().__init__("; ".join(text for _, text in problems))
         self.problems = problems
+        self.remains = remains
 
 
 def broken(text: str) -> BrokenRuleError:
@@ -211,7 +215,10 @@ def filter_pair(value: str) -> str:
 
 
 def each(value: Iterable[Any], rule: Callable[[Any], T], *, most: int) -> tuple[T, ...]:
-    """Keep a list of 1 to `most` items, each as `rule` keeps it; wrong ones are named by their place."""
+    """Keep a list of 1 to `most` items, each as `rule` keeps it; wrong ones are named by their place.
+
+    Of a wrong list a tuple as long as the list remains, with what remains of each wrong item.
+    """
     if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
         raise broken(f"expected array, got {kind_of(value)}; write [item] for a single one")
     items = tuple(value)
@@ -219,16 +226,18 @@ def each(value: Iterable[Any], rule: Callable[[Any], T], *, most: int) -> tuple[
     if not 0 < len(items) <= most:
         way_out = "; split() cuts longer lists into several events" if items else ""
         problems.append(("", f"holds {len(items)} items; 1 to {most} are allowed{way_out}"))
-    kept: list[T] = []
+    kept: list[Any] = []
     for place, item in enumerate(items):
         try:
             kept.append(rule(item))
         except BrokenRuleError as exc:
+            kept.append(exc.remains)
             problems += [(f"[{place}]{path}", what) for path, what in exc.problems]
         if len(problems) > MAX_NAMED_ITEMS:
             break
     if problems:
-        raise BrokenRuleError(*problems[:MAX_NAMED_ITEMS])
+        unread = (None,) * (len(items) - len(kept))
+        raise BrokenRuleError(*problems[:MAX_NAMED_ITEMS], remains=(*kept, *unread))
     return tuple(kept)
 
 

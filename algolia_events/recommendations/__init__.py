@@ -7,10 +7,12 @@ from algolia_events.recommendations._queries import (
     WIRE_NAMES,
     BoughtTogether,
     LookingSimilar,
+    Queries,
     Query,
     RelatedProducts,
     TrendingFacets,
     TrendingItems,
+    parse_queries,
     parse_query,
 )
 from algolia_events.recommendations._results import (
@@ -30,6 +32,7 @@ __all__ = [
     "Origin",
     "PlainHit",
     "PlainHits",
+    "Queries",
     "Query",
     "RecommendHit",
     "RecommendResponse",
@@ -42,6 +45,7 @@ __all__ = [
     "added_to_cart",
     "clicked",
     "converted",
+    "parse_queries",
     "parse_query",
     "purchased",
     "read_facet_recommendations",

@@ -1,6 +1,6 @@
 """Builders of events of several hits, shared by all that holds hits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -17,7 +17,7 @@ from algolia_events.events import (
     ViewedObjectIDs,
 )
 from algolia_events.recommendations import _events
-from algolia_events.recommendations._events import Item, Value
+from algolia_events.recommendations._events import Hits, Item, Value
 from algolia_events.recommendations._hits import RecommendHit
 
 
@@ -27,7 +27,7 @@ class _HasHits(Protocol):
 
 
 class HitEvents:
-    """Builders of events of several hits; `hits=None` means all."""
+    """Builders of events of several hits, or of a single one; `hits=None` means all."""
 
     __slots__ = ()
 
@@ -36,15 +36,11 @@ class HitEvents:
         """The builders of events without a query ID: they work for any hits, and attribute nothing."""
         return PlainHits(self.hits)
 
-    def viewed(
-        self: _HasHits, event_name: str, hits: Iterable[RecommendHit] | None = None
-    ) -> tuple[ViewedObjectIDs, ...]:
+    def viewed(self: _HasHits, event_name: str, hits: "Hits | None" = None) -> tuple[ViewedObjectIDs, ...]:
         """Build the events that say that the hits were shown, 20 in each at most; needs no query ID."""
         return _events.viewed(event_name, self.hits if hits is None else hits)
 
-    def clicked(
-        self: _HasHits, event_name: str, hits: Iterable[RecommendHit] | None = None
-    ) -> tuple[ClickedObjectIDsAfterSearch, ...]:
+    def clicked(self: _HasHits, event_name: str, hits: "Hits | None" = None) -> tuple[ClickedObjectIDsAfterSearch, ...]:
         """Build the clicks on hits, 20 in an event at most, each with its position.
 
         Raises:
@@ -54,7 +50,7 @@ class HitEvents:
         return _events.clicked(event_name, self.hits if hits is None else hits)
 
     def converted(
-        self: _HasHits, event_name: str, hits: Iterable[RecommendHit] | None = None
+        self: _HasHits, event_name: str, hits: "Hits | None" = None
     ) -> tuple[ConvertedObjectIDsAfterSearch, ...]:
         """Build the conversions of hits. Raises as `clicked()`."""
         return _events.converted(event_name, self.hits if hits is None else hits)
@@ -62,7 +58,7 @@ class HitEvents:
     def added_to_cart(
         self: _HasHits,
         event_name: str,
-        hits: Iterable[RecommendHit] | None = None,
+        hits: "Hits | None" = None,
         object_data: Sequence[Item] | None = None,
         currency: str | None = None,
         value: Value = None,
@@ -76,7 +72,7 @@ class HitEvents:
     def purchased(
         self: _HasHits,
         event_name: str,
-        hits: Iterable[RecommendHit] | None = None,
+        hits: "Hits | None" = None,
         object_data: Sequence[Item] | None = None,
         currency: str | None = None,
         value: Value = None,
@@ -94,18 +90,18 @@ class PlainHits:
 
     _hits: tuple[RecommendHit, ...]
 
-    def clicked(self, event_name: str, hits: Iterable[RecommendHit] | None = None) -> tuple[ClickedObjectIDs, ...]:
+    def clicked(self, event_name: str, hits: "Hits | None" = None) -> tuple[ClickedObjectIDs, ...]:
         """Build the clicks, without positions and query IDs."""
         return _events.plain(ClickedObjectIDs, event_name, self._hits if hits is None else hits)
 
-    def converted(self, event_name: str, hits: Iterable[RecommendHit] | None = None) -> tuple[ConvertedObjectIDs, ...]:
+    def converted(self, event_name: str, hits: "Hits | None" = None) -> tuple[ConvertedObjectIDs, ...]:
         """Build the conversions."""
         return _events.plain(ConvertedObjectIDs, event_name, self._hits if hits is None else hits)
 
     def added_to_cart(
         self,
         event_name: str,
-        hits: Iterable[RecommendHit] | None = None,
+        hits: "Hits | None" = None,
         object_data: Sequence[Item] | None = None,
         currency: str | None = None,
         value: Value = None,
@@ -117,7 +113,7 @@ class PlainHits:
     def purchased(
         self,
         event_name: str,
-        hits: Iterable[RecommendHit] | None = None,
+        hits: "Hits | None" = None,
         object_data: Sequence[Item] | None = None,
         currency: str | None = None,
         value: Value = None,

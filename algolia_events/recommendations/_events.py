@@ -33,18 +33,21 @@ Item: TypeAlias = ObjectData | Mapping[str, Any]
 Value: TypeAlias = Amount | Decimal | None
 """The whole amount of an event, in units of its currency."""
 
+Hits: TypeAlias = "Iterable[RecommendHit] | RecommendHit"
+"""Several hits, of any answers, or a single one."""
+
 _Plain = TypeVar(
     "_Plain", ViewedObjectIDs, ClickedObjectIDs, ConvertedObjectIDs, AddedToCartObjectIDs, PurchasedObjectIDs
 )
 _Group: TypeAlias = list[tuple["RecommendHit", Item | None]]
 
 
-def viewed(event_name: str, hits: "Iterable[RecommendHit]") -> tuple[ViewedObjectIDs, ...]:
+def viewed(event_name: str, hits: Hits) -> tuple[ViewedObjectIDs, ...]:
     """Build the events that say that hits were shown; these carry no query ID (Insights spec)."""
     return plain(ViewedObjectIDs, event_name, hits)
 
 
-def clicked(event_name: str, hits: "Iterable[RecommendHit]") -> tuple[ClickedObjectIDsAfterSearch, ...]:
+def clicked(event_name: str, hits: Hits) -> tuple[ClickedObjectIDsAfterSearch, ...]:
     """Build click events, one an answer, with the hits' positions.
 
     Raises:
@@ -63,7 +66,7 @@ def clicked(event_name: str, hits: "Iterable[RecommendHit]") -> tuple[ClickedObj
     )
 
 
-def converted(event_name: str, hits: "Iterable[RecommendHit]") -> tuple[ConvertedObjectIDsAfterSearch, ...]:
+def converted(event_name: str, hits: Hits) -> tuple[ConvertedObjectIDsAfterSearch, ...]:
     """Build conversion events, one an answer. Raises as `clicked()`."""
     return tuple(
         event
@@ -76,7 +79,7 @@ def converted(event_name: str, hits: "Iterable[RecommendHit]") -> tuple[Converte
 
 def added_to_cart(
     event_name: str,
-    hits: "Iterable[RecommendHit]",
+    hits: Hits,
     object_data: Sequence[Item] | None = None,
     currency: str | None = None,
     value: Value = None,
@@ -98,7 +101,7 @@ def added_to_cart(
 
 def purchased(
     event_name: str,
-    hits: "Iterable[RecommendHit]",
+    hits: Hits,
     object_data: Sequence[Item] | None = None,
     currency: str | None = None,
     value: Value = None,
@@ -123,7 +126,7 @@ def purchased(
 def plain(
     kind: type[_Plain],
     event_name: str,
-    hits: "Iterable[RecommendHit]",
+    hits: Hits,
     object_data: Sequence[Item] | None = None,
     **amounts: Any,
 ) -> tuple[_Plain, ...]:
@@ -146,12 +149,12 @@ def _by_answer(hit: "RecommendHit") -> Hashable:
 
 
 def _groups(
-    hits: "Iterable[RecommendHit]",
+    hits: Hits,
     object_data: Sequence[Item] | None,
     key: "Callable[[RecommendHit], Hashable]",
     value: Value = None,
 ) -> Iterable[_Group]:
-    hits = tuple(hits)
+    hits = _checked(hits)
     items: Sequence[Item | None] = [None] * len(hits) if object_data is None else object_data
     if len(items) != len(hits):
         raise InvalidEventError("event", [("object_data", f"holds {len(items)} items for {len(hits)} hits")])
@@ -162,6 +165,24 @@ def _groups(
         way_out = f"cannot be shared out among {len(groups)} events; leave it out, or build them one by one"
         raise InvalidEventError("event", [("value", way_out)])
     return groups.values()
+
+
+def _checked(hits: Hits) -> "tuple[RecommendHit, ...]":
+    from algolia_events.recommendations._hits import (  # noqa: PLC0415 - hits build events by this module
+        RecommendHit,
+        TrendingFacetHit,
+    )
+
+    if isinstance(hits, RecommendHit):
+        return (hits,)
+    given: object = hits
+    # Records and texts can be walked through as well, but hold no hits: the error should name them, not their parts.
+    single = (str, bytes, Mapping, TrendingFacetHit)
+    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, single) else (given,)
+    for hit in several:
+        if not isinstance(hit, RecommendHit):
+            raise TypeError(f"hits are RecommendHits of an answer, one or several, not {type(hit).__name__}")
+    return several
 
 
 def _query_id(hit: "RecommendHit", wanted: str) -> str:

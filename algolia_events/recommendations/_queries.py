@@ -1,7 +1,7 @@
 """What may be asked: one class a model, each checked on construction against the Recommend spec."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final, TypeAlias
 
 import attrs
@@ -189,6 +189,9 @@ class TrendingFacets(_Query):
 
 Query: TypeAlias = RelatedProducts | BoughtTogether | LookingSimilar | TrendingItems | TrendingFacets
 
+Queries: TypeAlias = Iterable[Query | Mapping[str, Any]] | Mapping[str, Any]
+"""Several queries, each an object or a mapping in the API's own shape; or the API's whole body, `{"requests": […]}`."""
+
 _CLASSES: Final[Mapping[str, type[Query]]] = {
     cls.model: cls for cls in (RelatedProducts, BoughtTogether, LookingSimilar, TrendingItems, TrendingFacets)
 }
@@ -220,3 +223,19 @@ def parse_query(mapping: Mapping[str, Any]) -> Query:
         return cls(**{fields[name].name: value for name, value in given.items()})
     except InvalidQueryError as exc:
         raise InvalidQueryError(cls.model, [(WIRE_NAMES[name], text) for name, text in exc.problems]) from None
+
+
+def parse_queries(queries: Queries) -> list[Query]:
+    """Build the queries of a call.
+
+    Raises:
+        InvalidQueryError: as `parse_query()`.
+        TypeError: no list of queries, or one of them is neither a query nor a mapping.
+    """
+    given: object = queries
+    if isinstance(given, Mapping) and given.keys() == {"requests"}:
+        given = given["requests"]
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        wanted = 'get_recommendations() takes a list of queries, or {"requests": [a list of queries]}'
+        raise TypeError(f"{wanted}, not {type(given).__name__}")
+    return [query if isinstance(query, Query) else parse_query(query) for query in given]

@@ -30,7 +30,7 @@ class Subscription(AsyncIterator[T], Generic[T]):
         self._max_waiting = max_waiting
         self._arrived = asyncio.Event()
         self._is_over = False
-        self.missed = 0
+        self.missed: int = 0
 
     def offer(self, item: T) -> None:
         """Add an item, at the price of the oldest one when the reader is slow."""

@@ -117,7 +117,7 @@ class Sandbox(SandboxAssertions):
     ) -> None:
         check_host(host, allow_remote=allow_remote)
         script = FaultScript()
-        self.faults = Faults(script)
+        self.faults: Faults = Faults(script)
         self._ledger = Ledger(max_kept)
         self._query_ids = QueryIds(max_kept)
         senders = Doorkeeper(app_id=app_id, api_key=api_key)

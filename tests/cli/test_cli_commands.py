@@ -119,6 +119,7 @@ async def test_sandbox_serves_until_it_is_told_to_stop(command: Any, click: Clic
     assert (right, wrong) == (200, 401)
     assert finished.code == 0
     assert "events accepted 1" in finished.err
+    assert f"ALGOLIA_RECOMMEND_URL={url}\n" in finished.err
 
 
 async def test_sandbox_stays_on_this_machine_and_says_when_a_port_is_taken(command: Any, sandbox: Sandbox) -> None:
@@ -149,10 +150,14 @@ async def test_demo_keeps_its_page_open_until_told_to_stop(command: Any) -> None
     while b"The page stays open at" not in line:
         line = await asyncio.wait_for(process.stdout.readline(), 30)
         assert line, "it ended by itself"
+    url = line.decode().split()[-1]
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        page = answer.status
 
     process.send_signal(signal.SIGINT)
     finished = await command.wait(process)
 
+    assert page == 200
     assert finished.code == 0
 
 

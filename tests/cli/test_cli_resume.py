@@ -37,6 +37,7 @@ async def test_a_signal_ends_it_cleanly_and_a_second_run_sends_the_rest_once(
     assert first.figures["accepted"] == accepted_at_first < 40_000
     assert first.figures["read"] == first.figures["accepted"] + first.figures["pending"]
     assert "interrupted" in first.err
+    assert "not everything was sent" in first.err
     assert second.code == 0, second.err
     assert first.figures["accepted"] + second.figures["accepted"] == 40_000
     assert Counter(event["userToken"] for event in sandbox.events) == Counter(event["userToken"] for event in events)
@@ -112,6 +113,37 @@ async def test_a_file_that_has_changed_is_refused(command: Any, sandbox: Sandbox
     assert "another one than when it was sent" in changed.err
     assert "shorter" in emptied.err
     assert len(sandbox.events) == 1
+
+
+async def test_a_line_that_has_changed_at_the_same_length_is_noticed_though_the_last_one_is_the_same(
+    command: Any, sandbox: Sandbox, click: Click, ndjson: Ndjson
+) -> None:
+    old = ndjson([click(1), click(2), click(3)])
+    (command.folder / "a.ndjson").write_bytes(old)
+    await command("send", "a.ndjson", "--resume", "state")
+    (command.folder / "a.ndjson").write_bytes(old.replace(b"user-1", b"user-9") + ndjson([click(4)]))
+
+    changed = await command("send", "a.ndjson", "--resume", "state")
+
+    assert changed.code == 1
+    assert "a.ndjson: line 3, or one before it, is another one" in changed.err
+    assert len(sandbox.events) == 3
+
+
+async def test_a_signal_that_leaves_nothing_unsent_ends_it_as_finished(
+    command: Any, sandbox: Sandbox, click: Click, ndjson: Ndjson
+) -> None:
+    (command.folder / "a.ndjson").write_bytes(ndjson(click(n) for n in range(10)))
+    sandbox.latency = 1.0  # the whole file is read, and its only request under way
+    process = await command.start("send", "a.ndjson")
+    await sandbox.wait_for(lambda: any(request.body_complete for request in sandbox.requests), timeout=30)
+
+    process.send_signal(signal.SIGTERM)
+    finished = await command.wait(process)
+
+    assert (finished.figures["accepted"], finished.figures["pending"]) == (10, 0)
+    assert "not everything" not in finished.err
+    assert finished.code == 0
 
 
 async def test_lines_added_later_are_sent(command: Any, sandbox: Sandbox, click: Click, ndjson: Ndjson) -> None:

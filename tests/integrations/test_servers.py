@@ -1,6 +1,7 @@
 """Each framework's example runs under its real server, in threads too; after SIGTERM every event is at the sandbox.
 
 A browser's part is played by a client that keeps cookies: recommendations, a click through a signed token, purchases.
+A token that is forged or missing is the fault of whoever sent it: 400.
 """
 
 import asyncio
@@ -47,7 +48,9 @@ async def test_every_event_arrives_after_sigterm(command: tuple[str, ...]) -> No
     async with Sandbox() as sandbox, server(command, sandbox) as url:
         await asyncio.gather(*(visit(url, f"sku-{number}") for number in range(VISITORS)))
         await visit_with_cookie(url, "anonymous-known")
+        refused = [await click_with(url, params) for params in ({"token": "forged"}, {})]
 
+    assert refused == [400, 400]
     sandbox.assert_nothing_rejected()
     sandbox.assert_events(VISITORS * PURCHASES + 1, kind="purchase", index="products", name="Product Purchased")
     sandbox.assert_events(1, kind="purchase", user="anonymous-known")
@@ -78,6 +81,15 @@ async def visit_with_cookie(url: str, token: str) -> None:
         session.post(f"{url}/purchase/bought-by-known") as answer,
     ):
         assert "_ALGOLIA" not in answer.cookies
+
+
+async def click_with(url: str, params: dict[str, str]) -> int:
+    """Click with a token that nobody gave out, or with none; return the status."""
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LONG_S)) as session,
+        session.post(f"{url}/click", params=params) as answer,
+    ):
+        return answer.status
 
 
 def browser(url: str, cookies: dict[str, str] | None = None) -> aiohttp.ClientSession:
