@@ -77,7 +77,7 @@ def send(  # noqa: D417 - `_options` describes what several commands have
     ```
 
     Args:
-        rejected: Keep each event that was not accepted, with file, line and reason, in this file.
+        rejected: Keep each event that was refused, invalid or dropped, with file, line and reason, in this file.
         resume: Note in this file how far the import has come, and go on from there when it exists.
         timeout: Give up when the server has given no verdict for so many seconds.
         max_age_days: Events with an older timestamp are not sent; Algolia takes none of more than 30 days.
