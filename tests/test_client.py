@@ -106,7 +106,9 @@ def test_what_the_environment_lacks_is_named(environ: dict[str, str], missing: s
 
 
 def test_options_win_over_the_environment() -> None:
-    AlgoliaEvents.from_env({"ALGOLIA_APP_ID": "A", "ALGOLIA_REGION": "eu"}, api_key="K", region="us")
+    client = AlgoliaEvents.from_env({"ALGOLIA_APP_ID": "A", "ALGOLIA_REGION": "eu"}, api_key="K", region="us")
+
+    assert client.health().ok, "the region of the environment is unknown, and would have been refused"
 
 
 @pytest.mark.parametrize(
