@@ -1,5 +1,6 @@
 """Looking through what arrived: events that filter themselves, and assertions whose failures say what was there."""
 
+import abc
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -55,13 +56,13 @@ class Events(tuple[Event, ...]):
         return Events(filter(matching(**wanted), self))
 
 
-class EventAssertions:
+class EventAssertions(abc.ABC):
     """Assertions for whatever has received events."""
 
     @property
+    @abc.abstractmethod
     def events(self) -> Events:
         """The events that were received, in order."""
-        raise NotImplementedError
 
     def assert_events(self, count: int, **wanted: str | None) -> Events:
         """Assert that so many events match, and give them.
@@ -81,14 +82,14 @@ class SandboxAssertions(EventAssertions):
     """Assertions about what the sandbox made of the events."""
 
     @property
+    @abc.abstractmethod
     def attributions(self) -> tuple[Attribution, ...]:
         """The accepted events with their judgements."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def rejected(self) -> tuple[Rejection, ...]:
         """The refused requests."""
-        raise NotImplementedError
 
     def assert_attributed(self, *, model: str | None = None, **wanted: str | None) -> tuple[Attribution, ...]:
         """Assert that there are events that match, that each is attributed (to an answer of ``model``), and give them.

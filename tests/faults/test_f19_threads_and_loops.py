@@ -90,5 +90,6 @@ async def test_track_from_a_loop_in_another_thread_reaches_the_first(sandbox: Sa
         rig.track(100)
 
     await asyncio.to_thread(asyncio.run, elsewhere())
-
     await sandbox.wait_for(100)
+
+    assert sorted(arrived(sandbox)) == list(range(100))

@@ -183,6 +183,7 @@ async def test_the_feed_ends_with_the_sandbox(client: aiohttp.ClientSession) -> 
 
     async with asyncio.timeout(PROMPTLY_S):
         await answer.content.read()
+    assert answer.content.at_eof()
 
 
 async def test_so_many_pages_and_no_more(sandbox: Sandbox, client: aiohttp.ClientSession) -> None:
