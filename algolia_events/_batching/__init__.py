@@ -9,7 +9,7 @@ from algolia_events._batching._claim import Claim, pack
 from algolia_events._batching._intake import IntakeBatcher
 from algolia_events._batching._ledger import Ledger
 from algolia_events._batching._line import LineBatcher
-from algolia_events._batching._settlement import Rejection, Resolution, Settlement
+from algolia_events._batching._settlement import Rejection, Settlement
 
 __all__ = [
     "ENVELOPE_BYTES",
@@ -21,7 +21,6 @@ __all__ = [
     "Ledger",
     "LineBatcher",
     "Rejection",
-    "Resolution",
     "Settlement",
     "join_body",
     "pack",

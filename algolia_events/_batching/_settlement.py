@@ -1,6 +1,5 @@
 """What a decision of the batcher means for those outside."""
 
-import enum
 from typing import Any
 
 import attrs
@@ -8,15 +7,6 @@ import attrs
 from algolia_events._batching._batch import Batch
 from algolia_events.errors import EventDroppedError, EventRejectedError
 from algolia_events.reports import DropReason
-
-
-class Resolution(enum.Enum):
-    """What whoever waits for an event is told."""
-
-    STORED = enum.auto()
-    DELIVERED = enum.auto()
-    REJECTED = enum.auto()
-    DROPPED = enum.auto()
 
 
 @attrs.frozen
@@ -44,17 +34,6 @@ class Settlement:
     """What was settled here, where that is a whole batch."""
     given_back: bool = False
     """Whether the batch goes back to the outbox that it was claimed from."""
-
-    @property
-    def resolution(self) -> Resolution | None:
-        """What they are told; None when nothing is final yet."""
-        if self.stored:
-            return Resolution.STORED
-        if self.delivered:
-            return Resolution.DELIVERED
-        if self.rejection is not None:
-            return Resolution.REJECTED
-        return None if self.dropped is None else Resolution.DROPPED
 
     def raise_unless_kept(self) -> None:
         """Raise what this says against an event: `EventRejectedError` or `EventDroppedError`."""
