@@ -27,6 +27,7 @@ lint: $(VENV)/dev  ## Style, types, layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright --verifytypes algolia_events --ignoreexternal
 	$(BIN)/lint-imports
 
 format: $(VENV)/dev

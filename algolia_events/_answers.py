@@ -11,6 +11,7 @@ from typing import Final
 import orjson
 
 from algolia_events._wire import Response
+from algolia_events.errors import ApiError
 
 _MAX_MESSAGE_LENGTH: Final = 500
 # What is never closed ends the text, and no tag holds another: so each character is looked at once, whatever the page.
@@ -31,6 +32,17 @@ def error_message(response: Response) -> str:
         text = message if isinstance(message, str) else ""
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return words[:_MAX_MESSAGE_LENGTH] or _phrase(response.status)
+
+
+def api_error(response: Response, *, wall: float, request_id: str | None = None) -> ApiError:
+    """Build the error of an answer that is no success; `wall` is the present as Unix seconds."""
+    return ApiError.from_status(
+        response.status,
+        error_message(response),
+        correlation_id=response.headers.get("correlation-id"),
+        request_id=request_id,
+        retry_after=asked_pause(response.headers, wall=wall),
+    )
 
 
 def _phrase(status: int) -> str:

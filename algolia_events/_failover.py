@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
 
-from algolia_events._answers import error_message
+from algolia_events._answers import api_error
 from algolia_events._hosts import Hosts
 from algolia_events._limits import MAX_RECOMMEND_ANSWER_BYTES
 from algolia_events._wire import Request, Response, Timeouts, credential_headers
@@ -84,7 +84,7 @@ class FailoverCaller:
             if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
                 self._hosts.answered(url)
                 return response
-            error = _api_error(response, request_id)
+            error = api_error(response, wall=time.time(), request_id=request_id)
             if HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 self._hosts.answered(url)
                 raise error
@@ -105,12 +105,3 @@ class FailoverCaller:
             timeouts=self._timeouts,
             max_answer_bytes=MAX_RECOMMEND_ANSWER_BYTES,
         )
-
-
-def _api_error(response: Response, request_id: str) -> ApiError:
-    return ApiError.from_status(
-        response.status,
-        error_message(response),
-        correlation_id=response.headers.get("correlation-id"),
-        request_id=request_id,
-    )

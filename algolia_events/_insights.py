@@ -9,7 +9,7 @@ from urllib.parse import quote
 import attrs
 
 from algolia_events import _limits
-from algolia_events._answers import error_message
+from algolia_events._answers import api_error
 from algolia_events._batching import ENVELOPE_BYTES, SEPARATOR, join_body
 from algolia_events._codec import encode, parse_event
 from algolia_events._retry import Outcome, classify_error, classify_response
@@ -162,7 +162,8 @@ class InsightsClient:
 
         Raises:
             InvalidEventError: the token is not a legal one.
-            ApiError: the server refused; `RateLimitedError` for too many calls a minute.
+            ApiError: the server refused; `RateLimitedError` for too many calls a minute, whose `retry_after` says
+                how many seconds are left of it.
             TransportError: no answer was had. To ask again does no harm.
         """
         check_user_token(token)
@@ -238,5 +239,4 @@ def _bodies(encoded: list[bytes]) -> Iterable[tuple[bytes, int]]:
 
 def _raise_for_status(response: Response) -> None:
     if not 200 <= response.status < 300:  # noqa: PLR2004 - the class of success, RFC 9110, 15.3
-        correlation = response.headers.get("correlation-id")
-        raise ApiError.from_status(response.status, error_message(response), correlation_id=correlation)
+        raise api_error(response, wall=time.time())

@@ -31,7 +31,9 @@
 Messages name the thing, the value and the way out; they never hold a key, a user token or an event's content.
 """
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 
@@ -164,42 +166,52 @@ class ApiError(AlgoliaEventsError):
 
     `status` is the HTTP status, `message` the server's words (or the standard phrase where the body gave none),
     `correlation_id` the server's name for the failure, `request_id` ours for the call, where there are any.
+    `retry_after` is how many seconds the server asked to be left alone, counted from its answer; None where it did
+    not, or where another try could not help.
     """
 
     def __init__(
-        self, status: int, message: str, *, correlation_id: str | None = None, request_id: str | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        correlation_id: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         marks = [
             f"{name} {value}" for name, value in (("correlation", correlation_id), ("request", request_id)) if value
         ]
-        super().__init__(f"{status}: {message}" + (f" ({', '.join(marks)})" if marks else ""))
+        pause = "" if retry_after is None else f"; the server asks for a pause of {math.ceil(retry_after)} s"
+        super().__init__(f"{status}: {message}" + (f" ({', '.join(marks)})" if marks else "") + pause)
         self.status = status
         self.message = message
         self.correlation_id = correlation_id
         self.request_id = request_id
+        self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild_api_error, (
+        build = partial(
             type(self),
-            self.status,
-            self.message,
-            self.correlation_id,
-            self.request_id,
+            correlation_id=self.correlation_id,
+            request_id=self.request_id,
+            retry_after=self.retry_after,
         )
+        return build, (self.status, self.message)
 
     @staticmethod
     def from_status(
-        status: int, message: str, *, correlation_id: str | None = None, request_id: str | None = None
+        status: int,
+        message: str,
+        *,
+        correlation_id: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
     ) -> "ApiError":
-        """Build the class that fits a status."""
+        """Build the class that fits a status; `retry_after` is kept by those that are retriable."""
         cls = _BY_STATUS.get(status, ServerError if status >= _FIRST_SERVER_ERROR else ApiError)
-        return cls(status, message, correlation_id=correlation_id, request_id=request_id)
-
-
-def _rebuild_api_error(
-    cls: type[ApiError], status: int, message: str, correlation_id: str | None, request_id: str | None
-) -> ApiError:
-    return cls(status, message, correlation_id=correlation_id, request_id=request_id)
+        pause = retry_after if cls.retriable else None
+        return cls(status, message, correlation_id=correlation_id, request_id=request_id, retry_after=pause)
 
 
 class BadRequestError(ApiError):
@@ -219,7 +231,7 @@ class NotFoundError(ApiError):
 
 
 class RateLimitedError(ApiError):
-    """The server asks for a pause (408, 425, 429)."""
+    """The server asks for a pause (408, 425, 429), of `retry_after` seconds where it says for how long."""
 
     retriable = True
 

@@ -1,5 +1,6 @@
 """`InsightsClient`: the same wire without the queue; one call, one verdict."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -170,8 +171,39 @@ async def test_an_illegal_token_is_not_sent(sandbox: Sandbox, insights: Insights
     assert not sandbox.requests
 
 
-async def test_too_many_deletions_are_an_error_of_its_own(sandbox: Sandbox, insights: InsightsClient) -> None:
-    sandbox.faults.add(Status(429))
+async def test_too_many_deletions_are_an_error_that_says_when_to_come_back() -> None:
+    async with (
+        Sandbox(delete_api_key="ADMIN", deletes_per_minute=0) as sandbox,
+        InsightsClient.create("APP", "ADMIN", insights_url=sandbox.url) as insights,
+    ):
+        with pytest.raises(RateLimitedError) as caught:
+            await insights.delete_user_token("anyone")
 
-    with pytest.raises(RateLimitedError):
+    assert caught.value.retriable
+    assert caught.value.retry_after is not None
+    assert 0 <= caught.value.retry_after <= 60
+    assert re.search(r"the server asks for a pause of \d+ s$", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("headers", "pause"), [({"retry-after": "7.5"}, 7.5), ({"retry-after": "soon"}, None), ({}, None)]
+)
+async def test_the_pause_is_the_server_s_and_none_where_it_names_none(
+    sandbox: Sandbox, insights: InsightsClient, headers: dict[str, str], pause: float | None
+) -> None:
+    sandbox.faults.add(Status(429, headers))
+
+    with pytest.raises(RateLimitedError) as caught:
         await insights.delete_user_token("anyone", api_key="ADMIN")
+
+    assert caught.value.retry_after == pause
+    assert ("pause of 8 s" in str(caught.value)) is (pause is not None)
+
+
+async def test_a_refusal_that_no_waiting_helps_names_no_pause(sandbox: Sandbox, insights: InsightsClient) -> None:
+    sandbox.faults.add(Status(422, {"x-ratelimit-reset": "99999999999"}))
+
+    with pytest.raises(BadRequestError) as caught:
+        await insights.delete_user_token("anyone", api_key="ADMIN")
+
+    assert caught.value.retry_after is None

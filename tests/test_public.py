@@ -44,7 +44,7 @@ def test_every_error_is_public() -> None:
         errors.EventDroppedError("shutdown"),
         errors.TransportError("reset", ambiguous=True),
         errors.UnreachableError([("host", "refused")]),
-        errors.ApiError.from_status(429, "slow down", correlation_id="c", request_id="r"),
+        errors.ApiError.from_status(429, "slow down", correlation_id="c", request_id="r", retry_after=2.5),
         errors.MissingQueryIDError("clicked()"),
         errors.OutboxFullError(5),
     ],

@@ -398,6 +398,19 @@ async def test_an_error_has_its_type_the_server_s_words_and_both_ids(
         assert len(server.received) == 1
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_an_error_that_passes_says_when_to_come_back(transport: AiohttpTransport, status: int) -> None:
+    def refuse(_: Received) -> web.Response:
+        return web.json_response({"message": "Slow down"}, status=status, headers={"Retry-After": "30"})
+
+    async with recommend_server(refuse) as server:
+        with pytest.raises(errors.ApiError, match="a pause of 30 s") as caught:
+            await client_of(server, transport).trending_items("i", threshold=0)
+
+    assert caught.value.retriable
+    assert caught.value.retry_after == 30.0
+
+
 @pytest.mark.parametrize(
     "body",
     [

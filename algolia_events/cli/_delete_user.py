@@ -1,6 +1,7 @@
 """`algolia-events delete-user`: have Algolia delete all events of a user."""
 
 import asyncio
+import math
 import os
 import sys
 from typing import Annotated, Final
@@ -14,6 +15,8 @@ from algolia_events.errors import ApiError, InvalidEventError, RateLimitedError,
 from algolia_events.users import check_user_token
 
 _APP_ID: Final = "ALGOLIA_APP_ID"
+_PERIOD_SECONDS: Final = 60
+"""Algolia counts deletions by the minute (Insights spec, `x-ratelimit-limit`)."""
 
 
 def delete_user(  # noqa: D417 - `_options` describes what several commands have
@@ -71,8 +74,12 @@ async def _delete(client: InsightsClient, token: str) -> int:
     async with client:
         try:
             await client.delete_user_token(token)
-        except RateLimitedError:
-            note("algolia-events: the server takes no more deletions for now (429); try again in a minute")
+        except RateLimitedError as exc:
+            pause = _PERIOD_SECONDS if exc.retry_after is None else exc.retry_after
+            note(
+                f"algolia-events: the server takes no more deletions for now ({exc.status}: {exc.message});"
+                f" try again in {math.ceil(pause)} s"
+            )
         except (ApiError, TransportError) as exc:
             note(f"algolia-events: the events were not deleted: {exc}")
         else:

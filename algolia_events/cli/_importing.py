@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,7 +17,7 @@ from algolia_events.cli._figures import End, Figures, Result
 from algolia_events.cli._progress import Display
 from algolia_events.cli._records import Record
 from algolia_events.cli._refusals import Refusals, reason_of
-from algolia_events.cli._sources import SourceError
+from algolia_events.cli._sources import Extent, SourceError
 from algolia_events.cli._state import State, StateFile, Window
 from algolia_events.errors import ClientClosedError, EventDroppedError
 from algolia_events.reports import DropReason, Health, HealthState
@@ -48,6 +48,7 @@ class Import:
     Args:
         chunks: the records, in order.
         skip: where the run before had come to.
+        extents: what each input read to its end came to; it grows as they are read.
         watcher: a hook of the client.
         refusals: takes in what is not accepted.
         state_file: where to note how far it has come; None: nowhere.
@@ -62,6 +63,7 @@ class Import:
         chunks: AsyncIterator[list[Record]],
         *,
         skip: State,
+        extents: Sequence[Extent],
         watcher: Watcher,
         refusals: Refusals,
         state_file: StateFile | None,
@@ -72,7 +74,7 @@ class Import:
     ) -> None:
         self._chunks = chunks
         self._skip = skip
-        self._window = Window(skip)
+        self._window = Window(skip, extents)
         self._refusals = refusals
         self._state_file = state_file
         self._display = display

@@ -9,7 +9,7 @@ import orjson
 from algolia_events._codec import parse_event
 from algolia_events.cli._csv import CsvOptions, RowReader
 from algolia_events.cli._lines import MAX_LINE_BYTES, Line, join_rows, split_lines
-from algolia_events.cli._sources import Source, SourceError
+from algolia_events.cli._sources import STDIN, Extent, Source, SourceError
 from algolia_events.errors import InvalidEventError
 from algolia_events.events import Event
 
@@ -53,6 +53,7 @@ class RecordReader:
         csv: how to read CSV.
         all_csv: whether all inputs are CSV, and not only those with such a name.
         after: the last record that is of no interest any more.
+        before: what the inputs before the one of `after` came to, each of which must be the same still.
     """
 
     def __init__(
@@ -62,8 +63,11 @@ class RecordReader:
         csv: CsvOptions | None = None,
         all_csv: bool = False,
         after: Position | None = None,
+        before: Sequence[Extent] = (),
     ) -> None:
         self.names = names
+        self.extents = list(before)
+        """What each input that has been read to its end came to."""
         self.consumed = 0
         """Bytes read so far as they are stored, compressed ones where they are: what a progress bar shows."""
         self.on_unused_columns: Callable[[str, list[str]], None] = lambda _name, _columns: None
@@ -77,10 +81,11 @@ class RecordReader:
         """Yield records, some at a time; none is held back while more have to be waited for.
 
         Raises:
-            SourceError: an input cannot be read on, or is not the one that `after` belongs to.
+            SourceError: an input cannot be read on, or is not the one that `after` or `before` belongs to.
             UsageError: the columns of a CSV file do not fit.
         """
-        for file in range(self._after.file if self._after is not None else 0, len(self.names)):
+        self._check_extents()
+        for file in range(len(self.extents), len(self.names)):
             chunk: list[Record] = []
             with Source(self.names[file]) as source:
                 before = self.consumed
@@ -91,8 +96,24 @@ class RecordReader:
                     if chunk and (record is None or len(chunk) >= _CHUNK_RECORDS):
                         yield chunk
                         chunk = []
+            self.extents.append(source.extent)  # first of all: what is yielded below may be settled at once
             if chunk:
                 yield chunk
+
+    def _check_extents(self) -> None:
+        """Read the inputs that are done with once more: to pass over what is new in one would lose it silently."""
+        for name, extent in zip(self.names, self.extents, strict=False):
+            if name == STDIN:
+                continue  # it was read, and cannot be again
+            with Source(name) as source:
+                for _ in source.blocks():
+                    pass
+                self.consumed += source.consumed
+            if source.extent != extent:
+                raise SourceError(
+                    f"{name}: is not what it was when it was sent, and other inputs came after it;"
+                    " put what is new into a file of its own and name that last"
+                )
 
     def _records(self, source: Source, file: int) -> Iterator[Record | None]:
         """Yield the records of one input; None where the next may have to be waited for."""

@@ -107,7 +107,7 @@ async def _run(job: Job, client: AlgoliaEvents, watcher: Watcher) -> Result:
     state = State() if job.state_file is None else job.state_file.load()
     if job.state_file is not None:
         job.state_file.check_writable()
-    reader = RecordReader(job.names, csv=job.csv, all_csv=job.all_csv, after=state.after)
+    reader = RecordReader(job.names, csv=job.csv, all_csv=job.all_csv, after=state.after, before=state.extents)
     with ExitStack() as stack:
         display = stack.enter_context(progress_display(_total_size(job.names)))
         refusals = stack.enter_context(Refusals(job.names, job.rejected, append=not state.is_fresh, tell=display.note))
@@ -117,6 +117,7 @@ async def _run(job: Job, client: AlgoliaEvents, watcher: Watcher) -> Result:
         work = Import(
             Background(reader.chunks()),
             skip=state,
+            extents=reader.extents,
             watcher=watcher,
             refusals=refusals,
             state_file=job.state_file,

@@ -8,13 +8,21 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from algolia_events.cli._console import UsageError
 
 STDIN: Final = "-"
 _BLOCK_BYTES: Final = 256 * 1024
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+class Extent(NamedTuple):
+    """What a source came to, unpacked: enough to know it again."""
+
+    length: int
+    """In bytes."""
+    checksum: int
 
 
 class SourceError(Exception):
@@ -61,6 +69,8 @@ class Source:
         self.name = name
         self.consumed = 0
         """Bytes read so far as they are stored, that is compressed ones where they are."""
+        self.extent = Extent(0, 0)
+        """Of what has been read so far."""
         try:
             # Unbuffered below: what a pipe has is taken at once, and nobody shares a lock with sys.stdin.
             file = open(0 if name == STDIN else name, "rb", buffering=0, closefd=name != STDIN)  # noqa: SIM115
@@ -77,6 +87,7 @@ class Source:
             SourceError: it cannot be read on: damaged, cut, or gone.
         """
         while block := self._read(_BLOCK_BYTES):
+            self.extent = Extent(self.extent.length + len(block), zlib.crc32(block, self.extent.checksum))
             yield block
 
     def _read(self, most: int) -> bytes:

@@ -11,9 +11,9 @@ import orjson
 
 from algolia_events.cli._console import UsageError
 from algolia_events.cli._records import Position
-from algolia_events.cli._sources import STDIN
+from algolia_events.cli._sources import STDIN, Extent
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +26,8 @@ class State:
     """Runs of records (first and last number) that are settled although some record before is not."""
     not_accepted: int = 0
     """How many settled records the server has not accepted."""
+    extents: Sequence[Extent] = ()
+    """What each input before the one of `after` came to."""
 
     @property
     def is_fresh(self) -> bool:
@@ -38,9 +40,15 @@ class State:
 
 
 class Window:
-    """The records between the first one that is not settled and the last one read."""
+    """The records between the first one that is not settled and the last one read.
 
-    def __init__(self, state: State) -> None:
+    Args:
+        state: where the run before had come to.
+        extents: what each input read to its end came to; it grows as they are read.
+    """
+
+    def __init__(self, state: State, extents: Sequence[Extent] = ()) -> None:
+        self._extents = extents
         self._after = state.after
         self._open: deque[Position] = deque()
         self._settled: set[int] = set()
@@ -66,7 +74,8 @@ class Window:
                 beyond[-1] = (beyond[-1][0], number)
             else:
                 beyond.append((number, number))
-        return State(after=self._after, settled_beyond=beyond, not_accepted=self._not_accepted)
+        extents = () if self._after is None else tuple(self._extents[: self._after.file])
+        return State(after=self._after, settled_beyond=beyond, not_accepted=self._not_accepted, extents=extents)
 
 
 class StateFile:
@@ -122,6 +131,7 @@ class StateFile:
             "after": None if state.after is None else state.after._asdict(),
             "settled_beyond": state.settled_beyond,
             "not_accepted": state.not_accepted,
+            "extents": [list(extent) for extent in state.extents],
         }
         new = self._path.with_name(self._path.name + ".new")
         with new.open("wb") as file:
@@ -137,4 +147,5 @@ def _read(content: dict[str, Any]) -> State:
         after=None if after is None else Position(**after),
         settled_beyond=[(int(first), int(last)) for first, last in content["settled_beyond"]],
         not_accepted=int(content["not_accepted"]),
+        extents=tuple(Extent(int(length), int(checksum)) for length, checksum in content["extents"]),
     )

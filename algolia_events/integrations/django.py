@@ -13,14 +13,14 @@ warns of it.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, Unpack
 
-from django.core.handlers.asgi import ASGIRequest  # type: ignore[import-untyped]
-from django.http import HttpRequest  # type: ignore[import-untyped]
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest
 
 from algolia_events import AlgoliaEvents, User
-from algolia_events.integrations._asgi import ASGIApp, MayIssue, Scope, UserTokenMiddleware, always, user_token_of
+from algolia_events.integrations._asgi import ASGIApp, MayIssue, UserTokenMiddleware, always, user_token_of
 from algolia_events.integrations._cookies import CookieOptions
 
 __all__ = ["AlgoliaASGI", "get_algolia", "get_user", "get_user_token"]
@@ -122,5 +122,5 @@ def get_user(request: HttpRequest, authenticated_user_token: str | None = None) 
     return get_algolia(request).user(get_user_token(request), authenticated_user_token)
 
 
-def _scope_of(request: HttpRequest) -> Scope:
+def _scope_of(request: HttpRequest) -> Mapping[str, Any]:
     return request.scope if isinstance(request, ASGIRequest) else {}

@@ -11,11 +11,13 @@ from typing import Any
 
 import attrs
 import pytest
+from support.commands import CommandProcess
 
 from algolia_events.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
 SECRET = "secret-key-that-nobody-may-see"
+Process = CommandProcess | asyncio.subprocess.Process
 
 
 @attrs.frozen
@@ -38,6 +40,7 @@ class Command:
 
     def __init__(self, url: str, folder: Path) -> None:
         self.folder = folder
+        self.started: list[CommandProcess] = []
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ALGOLIA_")},
             "ALGOLIA_APP_ID": "APP",
@@ -46,9 +49,11 @@ class Command:
             "PYTHONPATH": str(ROOT),
         }
 
-    async def start(self, *arguments: str, **ends: int) -> asyncio.subprocess.Process:
-        """Start it in the folder of the test; its ends are pipes unless told otherwise."""
-        return await self._start("-m", "algolia_events.cli", *arguments, **ends)
+    async def start(self, *arguments: str, **ends: int) -> CommandProcess:
+        """Start it in the folder of the test."""
+        process = await CommandProcess.start(arguments, folder=self.folder, environ=self.environ, ends=ends)
+        self.started.append(process)
+        return process
 
     async def __call__(self, *arguments: str, stdin: bytes = b"", **ends: int) -> Finished:
         """Run it to its end; it must never show the key."""
@@ -56,24 +61,15 @@ class Command:
 
     async def python(self, *arguments: str) -> Finished:
         """Run Python itself with these arguments."""
-        return await self.wait(await self._start(*arguments), b"")
-
-    async def _start(self, *arguments: str, **ends: int) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *arguments,
-            cwd=self.folder,
-            env=self.environ,
-            stdin=ends.get("stdin", pipe),
-            stdout=ends.get("stdout", pipe),
-            stderr=ends.get("stderr", pipe),
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, cwd=self.folder, env=self.environ, stdin=pipe, stdout=pipe, stderr=pipe
         )
+        return await self.wait(process, b"")
 
-    async def wait(self, process: asyncio.subprocess.Process, stdin: bytes | None = None) -> Finished:
+    async def wait(self, process: Process, stdin: bytes | None = None) -> Finished:
         """Wait for its end; it must never have shown the key."""
         out, err = await asyncio.wait_for(process.communicate(stdin), 60)
-        err = err or b""
         assert SECRET.encode() not in out + err
         assert process.returncode is not None
         return Finished(process.returncode, out.decode(), err.decode())
@@ -86,8 +82,11 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-def command(sandbox: Sandbox, tmp_path: Path) -> Command:
-    return Command(sandbox.url, tmp_path)
+async def command(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[Command]:
+    command = Command(sandbox.url, tmp_path)
+    yield command
+    for process in command.started:
+        await process.aclose()
 
 
 @pytest.fixture

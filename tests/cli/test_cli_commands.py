@@ -90,7 +90,7 @@ async def test_delete_user_asks_and_takes_no_for_an_answer(command: Any, sandbox
 async def test_delete_user_says_what_went_wrong(command: Any, sandbox: Sandbox) -> None:
     command.environ["ALGOLIA_ADMIN_API_KEY"] = command.environ["ALGOLIA_API_KEY"]
     wrong_key = await command("delete-user", "user-1", "--yes")
-    sandbox.script([Status(429)])
+    sandbox.script([Status(429, {"retry-after": "17"})])
     too_many = await command("delete-user", "user-1", "--yes")
     bad_token = await command("delete-user", "not a token", "--yes")
     del command.environ["ALGOLIA_ADMIN_API_KEY"]
@@ -99,6 +99,7 @@ async def test_delete_user_says_what_went_wrong(command: Any, sandbox: Sandbox) 
     assert (wrong_key.code, too_many.code, bad_token.code, no_key.code) == (1, 1, 2, 2)
     assert "401" in wrong_key.err
     assert "429" in too_many.err
+    assert "try again in 17 s" in too_many.err
     assert "user token" in bad_token.err
     assert "ALGOLIA_ADMIN_API_KEY" in no_key.err
 
@@ -168,6 +169,12 @@ async def test_each_command_has_help_with_an_example(command: Any, name: str) ->
     assert (every.code, one.code) == (0, 0)
     assert f" {name} " in every.out
     assert f"algolia-events {name}" in one.out.split("Usage:")[1].split("\n", 1)[1]
+
+
+async def test_it_runs_as_a_module(command: Any) -> None:
+    finished = await command.python("-m", "algolia_events.cli", "validate", "-")
+
+    assert (finished.code, finished.out) == (0, "read 0, valid 0, invalid 0, problems 0\n")
 
 
 async def test_without_the_extra_one_line_says_what_to_install(command: Any) -> None:

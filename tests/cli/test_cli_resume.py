@@ -50,7 +50,7 @@ async def test_what_was_settled_out_of_order_is_not_sent_again(
     (command.folder / "big.ndjson.gz").write_bytes(gzip.compress(ndjson(events)))
     sandbox.script([Hang()])  # the first batch stays without a verdict while the next three get theirs
 
-    first = await command("send", "big.ndjson.gz", "--resume", "state", "--timeout", "3")
+    first = await command("send", "big.ndjson.gz", "--resume", "state", "--timeout", "2")
     second = await command("send", "big.ndjson.gz", "--resume", "state")
 
     assert first.code == 1
@@ -128,6 +128,41 @@ async def test_a_line_that_has_changed_at_the_same_length_is_noticed_though_the_
     assert changed.code == 1
     assert "a.ndjson: line 3, or one before it, is another one" in changed.err
     assert len(sandbox.events) == 3
+
+
+@pytest.mark.parametrize("change", ["another line", "one line more", "one line less"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+async def test_a_file_before_the_one_it_had_come_to_is_refused_when_it_has_changed(
+    command: Any, *, sandbox: Sandbox, click: Click, ndjson: Ndjson, pack: Callable[[bytes], bytes], change: str
+) -> None:
+    old = ndjson([click(1), click(2)])
+    new = {"another line": old.replace(b"user-1", b"user-9"), "one line more": old * 2, "one line less": old[:-200]}
+    for name, content in (("a", old), ("b", old), ("c", ndjson([click(3)]))):
+        (command.folder / name).write_bytes(pack(content))
+    await command("send", "a", "b", "c", "--resume", "state")
+    (command.folder / "b").write_bytes(pack(new[change]))
+    (command.folder / "d").write_bytes(ndjson([click(4)]))
+
+    second = await command("send", "a", "b", "c", "d", "--resume", "state")
+
+    assert (second.code, second.figures["read"]) == (1, 0)
+    assert "algolia-events: b: is not what it was when it was sent" in second.err
+    assert len(sandbox.events) == 5
+
+
+async def test_files_may_be_added_and_the_last_one_may_grow(
+    command: Any, sandbox: Sandbox, click: Click, ndjson: Ndjson
+) -> None:
+    zero, one, two, nine = (ndjson([click(number)]) for number in (0, 1, 2, 9))
+    for name, content in (("a", zero), ("b", one), ("c", two)):
+        (command.folder / name).write_bytes(content)
+    first = await command("send", "--resume", "state", "a", "-", "b", stdin=nine)
+    (command.folder / "b").write_bytes(one + ndjson([click(5)]))
+
+    second = await command("send", "--resume", "state", "a", "-", "b", "c", stdin=b"not read again")
+
+    assert (first.code, second.code) == (0, 0), second.err
+    assert [event["userToken"] for event in sandbox.events] == ["user-0", "user-9", "user-1", "user-5", "user-2"]
 
 
 async def test_a_signal_that_leaves_nothing_unsent_ends_it_as_finished(

@@ -3,6 +3,7 @@
 Without a lifespan, the end is that of the event loop; that part runs in a process of its own, under `asyncio.run()`.
 """
 
+import io
 import os
 import subprocess
 import sys
@@ -11,9 +12,9 @@ from typing import Any
 
 import anyio
 import pytest
-from django.conf import settings  # type: ignore[import-untyped]
-from django.core.handlers.asgi import ASGIRequest  # type: ignore[import-untyped]
-from django.http import HttpRequest  # type: ignore[import-untyped]
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest
 from support.asgi import Clients, call, running
 
 from algolia_events.integrations.django import AlgoliaASGI, get_algolia, get_user
@@ -43,7 +44,7 @@ def configured() -> None:
 
 async def view(scope: Any, receive: Any, send: Any) -> None:
     """Stand for Django: a view that tracks."""
-    request = ASGIRequest(scope, None)
+    request = ASGIRequest(scope, io.BytesIO())
     accepted = get_user(request).clicked_object_ids("Clicked", "products", ["sku-1"])
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(accepted).encode()})

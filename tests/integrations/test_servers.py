@@ -135,7 +135,7 @@ async def server(command: tuple[str, ...], sandbox: Sandbox) -> AsyncIterator[st
 
 
 async def accepting(port: int, process: "subprocess.Popen[bytes]") -> None:
-    """Return when the server takes connections: the one thing that cannot be waited for but by trying."""
+    """Return when the server takes connections; shown by trying, since gunicorn warns of a socket handed down to it."""
     with anyio.fail_after(LONG_S):
         while process.poll() is None:
             try:

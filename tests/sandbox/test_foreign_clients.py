@@ -4,7 +4,6 @@
 """
 
 import re
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,13 +16,12 @@ from algoliasearch.insights.config import InsightsConfig
 from algoliasearch.recommend.client import RecommendClient
 from algoliasearch.recommend.config import RecommendConfig
 from playwright.async_api import async_playwright
-from support.binaries import require_binary
+from support.binaries import require_binary, require_npm
 from support.chromium import FLAGS
 
 from algolia_events.sandbox import Sandbox
 
 QUERY_ID = "43b15df305339e827f0ac0bdc5ebcaa7"
-NODE_MODULES = Path(__file__).parents[1] / "node" / "node_modules"
 LONG_S = 40.0
 # its own for Node takes the port of an address for a part of the name
 REQUESTER = """
@@ -63,14 +61,6 @@ CALLS = f"""
 """
 
 
-def search_insights(name: str) -> Path:
-    """Find a file of the npm package, or skip: it takes `npm ci`, which is not for a test to run."""
-    path = NODE_MODULES / "search-insights" / name
-    if not path.exists():
-        pytest.skip("search-insights is not installed: npm ci --prefix tests/node")
-    return path
-
-
 def assert_arrived(sandbox: Sandbox, calls: int) -> None:
     """All but the last of the calls are accepted, as what they say they are."""
     assert [rejection.message for rejection in sandbox.rejected] == [
@@ -85,7 +75,7 @@ def assert_arrived(sandbox: Sandbox, calls: int) -> None:
 
 
 async def test_search_insights_in_node() -> None:
-    package = search_insights("index-node.cjs").parent
+    package = require_npm("search-insights/index-node.cjs").parent
     script = f"""
         const {{ createInsightsClient }} = require({orjson.dumps(str(package)).decode()});
         {REQUESTER}
@@ -103,7 +93,7 @@ async def test_search_insights_in_node() -> None:
 
 
 async def test_search_insights_in_a_browser() -> None:
-    script = search_insights("dist/search-insights.iife.min.js")
+    script = require_npm("search-insights/dist/search-insights.iife.min.js")
     async with Sandbox() as sandbox, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=require_binary("chromium"), args=FLAGS)
         page = await browser.new_page()

@@ -1,4 +1,4 @@
-"""The live page in a real browser: it shows what arrives, as text; scripts faults; fits a phone; keeps up."""
+"""The live page in a real browser: it shows what arrives, as text; scripts faults; keeps nobody out; keeps up."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
-from support.binaries import require_binary
+from support.binaries import require_binary, require_npm
 from support.chromium import FLAGS
 
 from algolia_events.sandbox import Delay, ResetInAnswer, Sandbox, Status
@@ -194,6 +194,30 @@ async def test_it_fits_light_dark_and_phone(
     assert picture.startswith(b"\x89PNG")
     assert overflow <= 0
     assert (paper == "rgb(18, 20, 25)") is (look == "dark")
+
+
+async def test_axe_finds_nothing_that_keeps_anybody_out(
+    browser: Browser, sandbox: Sandbox, client: aiohttp.ClientSession, click: Click
+) -> None:
+    axe = require_npm("axe-core/axe.min.js")
+    recs = await recommend(client, sandbox, "related-products", "user-1")
+    hit = recs["hits"][0]["objectID"]
+    await send(client, sandbox, click(objectIDs=[hit], positions=[1], queryID=recs["queryID"]))
+    await send(client, sandbox, click(eventName="Banner Clicked"))
+    await send(client, sandbox, click(eventName="Bad", value=1))
+    sandbox.faults.add(Status(429, {"retry-after": "30"}), seconds=45, api="recommend")
+    found: dict[str, list[str]] = {}
+
+    for name, look in LOOKS.items():
+        page = await browser.new_page(**look)
+        page.set_default_timeout(LONG_MS)
+        await page.goto(sandbox.url)
+        await page.get_by_role("button", name="Banner Clicked").click()  # its verdicts and its JSON are looked at too
+        await page.evaluate(axe.read_text(encoding="utf-8"))
+        report = await page.evaluate("axe.run()")
+        found[name] = [f"{rule['impact']}: {rule['id']}" for rule in report["violations"]]
+
+    assert found == {name: [] for name in LOOKS}
 
 
 async def tell_a_story(client: aiohttp.ClientSession, sandbox: Sandbox, click: Click) -> None:

@@ -18,7 +18,9 @@ class Application:
         self._process = process
         self.lines: list[str] = []
         self.errors = ""
+        self._news = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
+        self._reading.add_done_callback(lambda _: self._news.set())
 
     @classmethod
     async def start(cls, **todo: Any) -> "Application":
@@ -42,14 +44,16 @@ class Application:
         async for line in out:
             if line.endswith(b"\n"):  # a line that a kill has cut says nothing
                 self.lines.append(line.decode().strip())
+                self._news.set()
         self.errors = (await errors).decode()
 
     async def has_written(self, lines: int) -> None:
         """Wait for so many lines."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(self.lines) < lines:
                 assert not self._reading.done(), self.errors
-                await asyncio.sleep(0.005)
+                self._news.clear()
+                await self._news.wait()
 
     async def kill(self) -> None:
         """End it as `kill -9` does."""
