@@ -70,7 +70,7 @@ class EventQueue:
         self._time_ns = self._clock.time_ns
         self._screen = screen or Screen()
         # Without encoders every event takes the way past the screen; with an open screen nothing is spent on it.
-        self._encoders: Mapping[Any, Encoder] = ENCODERS if self._screen.is_open else {}
+        self._encoders: dict[Any, Encoder] = dict(ENCODERS) if self._screen.is_open else {}
         self._start_afresh()
         self._reporter.attached(self.stats, self._options.max_events)
         watch_forks(self)
@@ -109,18 +109,27 @@ class EventQueue:
             InvalidEventError: the mapping breaks a rule, and `strict=True`; else it counts as dropped.
             QueueFullError: there is no room, and `overflow="raise"`.
         """
-        encoder = self._encoders.get(event.__class__)
-        if encoder is None:
+        try:
+            encoder = self._encoders[type(event)]
+        except KeyError:
             return self._track_other(event)
         stamp = event.timestamp  # type: ignore[union-attr]
         if stamp is None:
             stamp = self._time_ns() // _NS_PER_MS
         text = encoder(event, stamp)
-        with self._lock:
-            reason = self._batcher.add(text, stamp)
-            news = self._batcher.has_news
+        lock, batcher = self._lock, self._batcher
+        # Half the price of `with lock`. Within the `try`, since a signal handler may raise as soon as the lock is taken.
+        try:
+            lock.acquire()
+            reason = batcher.add(text, stamp)
+            news = batcher.has_news
             if news:
-                self._batcher.has_news = False
+                batcher.has_news = False
+        finally:
+            try:  # noqa: SIM105 - it costs nothing
+                lock.release()
+            except RuntimeError:  # the handler raised while the lock was waited for
+                pass
         if news and self._runner is not None:
             self._runner.wake()
         if reason is not None:

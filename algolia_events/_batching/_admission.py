@@ -61,11 +61,11 @@ class Admission:
             filled = batch.size + size
         if ticket is not None:
             batch.tickets[batch.first + batch.count] = ticket
-        batch.loose.append(text)
         batch.size = filled
         batch.count = count = batch.count + 1
         if stamp < batch.oldest_ms:  # noqa: PLR1730 - min() would cost five times as much, once an event
             batch.oldest_ms = stamp
+        batch.loose.append(text)  # after the counters: a signal handler can raise behind a call, and nowhere before
         if count >= batch.milestone:
             self._pass_milestone(batch)
         return None
@@ -145,10 +145,14 @@ class Admission:
         if self._open.count:
             batch = self._open.seal()
             self._open = OpenBatch(first=batch.first + batch.count)
-            self._ready.append(batch)
+            # No call from here to the last: a signal handler that raises can do so behind one, and must find all or
+            # nothing done.
             self.has_news = True
             self.ledger.tracked += batch.count
-            self._hold(batch.count, batch.size)
+            self._sealed_events += batch.count
+            self._sealed_bytes += batch.size
+            self._ready.append(batch)
+            self._measure_room()
 
     def close(self, reason: DropReason) -> None:
         """Refuse every event from now on, for `reason`; what was taken in can still leave."""

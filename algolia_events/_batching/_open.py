@@ -40,8 +40,9 @@ class OpenBatch:
 
     def pack(self) -> None:
         """Join and encode what waits as text."""
-        self.pieces.append(_TEXT_SEPARATOR.join(self.loose).encode())
-        self.loose = []
+        text = _TEXT_SEPARATOR.join(self.loose).encode()
+        self.loose = []  # in this order: a signal handler that raises can do so behind a call, and nowhere between
+        self.pieces.append(text)
 
     def seal(self) -> Batch:
         """Make the batch of it that nothing joins any more."""

@@ -39,28 +39,33 @@ WIRE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The wire's names of the fields."""
 
+_LONGEST_REMEMBERED: Final = 256
 _quote = encode_basestring_ascii
 
 
-class _Memo(dict[Any, str]):
-    """Remembers how a few thousand values are written; twice as quick as `lru_cache`, and as writing them again.
+class _Memo:
+    """Remembers how a few thousand values are written, and the constant text on both sides with them.
 
     Safe in threads: each step is one operation of a dict, and losing an entry costs one call.
     """
 
-    def __init__(self, write: Callable[[Any], str], capacity: int, longest: int) -> None:
-        super().__init__()
+    def __init__(self, write: Callable[[Any], str], capacity: int, before: str, after: str) -> None:
         self._write = write
         self._capacity = capacity
-        self._longest = longest
+        self._before = before
+        self._after = after
+        self.known: dict[Any, str] = {}
+        """A plain dict, for the encoder to look into: one with a `__missing__` takes three times as long."""
 
-    def __missing__(self, value: Any) -> str:
+    def write(self, value: Any) -> str:
+        """Write a value, and remember it unless it is long."""
         text = self._write(value)
-        if len(text) <= self._longest:
-            if len(self) >= self._capacity:
-                self.clear()
-            self[value] = text
-        return text
+        member = f"{self._before}{text}{self._after}"
+        if len(text) <= _LONGEST_REMEMBERED:
+            if len(self.known) >= self._capacity:
+                self.known.clear()
+            self.known[value] = member
+        return member
 
 
 def _write_integers(values: tuple[int, ...]) -> str:
@@ -73,14 +78,10 @@ def _write_amount(value: float | str) -> str:
 
 # Tokens, currencies and the query IDs of searches hold nothing that JSON escapes: the rules saw to that.
 _PIECES: Final = {
-    "event_name": "{quoted[event.event_name]}",
-    "index": "{quoted[event.index]}",
     "user_token": '"{event.user_token}"',
     "authenticated_user_token": '"{event.authenticated_user_token}"',
-    "timestamp": "{times[now_ms] if event.timestamp is None else event.timestamp}",
     "object_ids": "[{texts}]",
-    "positions": "{integers[event.positions]}",
-    "query_id": '"{event.query_id}"',
+    "query_id": '"{query_id}"',
     "object_data": "{write_object_data(event.object_data)}",
     "currency": '"{event.currency}"',
     "value": "{write_amount(event.value)}",
@@ -90,6 +91,15 @@ _PIECES: Final = {
     "quantity": "{event.quantity}",
     "discount": "{write_amount(event.discount)}",
 }
+# Written by functions that remember, and how many values they do.
+_REMEMBERED: Final[Mapping[str, tuple[Callable[[Any], str], int]]] = MappingProxyType(
+    {
+        "event_name": (_quote, 1024),
+        "index": (_quote, 1024),
+        "positions": (_write_integers, 4096),
+        "timestamp": (str, 16),
+    }
+)
 _LISTS_OF_TEXTS: Final = ("object_ids", "filters")
 # Quoting the joined texts escapes two quotation marks between each two of them. If it adds no more than these,
 # the texts need no escaping: one call for all, and the join is what goes out.
@@ -114,27 +124,79 @@ _WRITE_QUERY_ID: Final = """\
 
 def _compile(cls: type, source: str, **more: Any) -> Callable[..., str]:
     filename = f"<compiled encoder of {cls.__module__}.{cls.__qualname__}>"
-    scope: dict[str, Any] = {
-        "quote": _quote,
-        "quoted": _Memo(_quote, capacity=1024, longest=256),
-        "integers": _Memo(_write_integers, capacity=4096, longest=256),
-        "times": _Memo(str, capacity=16, longest=64),
-        "write_amount": _write_amount,
-        **more,
-    }
+    scope: dict[str, Any] = {"quote": _quote, "write_amount": _write_amount, **more}
     exec(compile(source, filename, "exec"), scope)  # noqa: S102 - as attrs does; every part of the source stands above
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     return cast("Callable[..., str]", scope["encode"])
 
 
-def _pieces(cls: type, names: list[str]) -> str:
-    """Write the members of an object, each with a comma before it and left out where it is None."""
-    required = {field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING} | {"timestamp"}
-    pieces = []
+class _Template:
+    """Puts together the f-string that writes an object, and the memos that it looks into.
+
+    Constant texts and values take turns. A piece of an f-string costs as much as a look into a memo: so a memo holds
+    the texts on both sides of its value as well.
+    """
+
+    def __init__(self, start: str) -> None:
+        self._texts = [start]
+        self._values: list[str] = []
+
+    def required(self, name: str) -> None:
+        """Add a member that is always there."""
+        opening, value, closing = "", name, ""
+        if name not in _REMEMBERED:
+            opening, _, rest = _PIECES[name].partition("{")
+            value, _, closing = rest.rpartition("}")
+        self._texts[-1] += f',"{WIRE_NAMES[name]}":{opening}'
+        self._values.append(value)
+        self._texts.append(closing)
+
+    def optional(self, name: str) -> None:
+        """Add a member that is left out where it is None."""
+        member = f',"{WIRE_NAMES[name]}":{_PIECES[name]}'
+        self._values.append(f"'' if event.{name} is None else f'{member}'")
+        self._texts.append("")
+
+    def sources(self, end: str, memos: list[_Memo]) -> tuple[str, str]:
+        """Write the f-string twice, and put its memos behind the others.
+
+        The first raises a KeyError where it meets a value that no memo knows; the second writes it.
+        """
+        texts = [*self._texts[:-1], self._texts[-1] + end]
+        known, unknown = [], []
+        for number, value in enumerate(self._values):
+            if value not in _REMEMBERED:
+                known.append(value)
+                unknown.append(value)
+                continue
+            before, after = texts[number : number + 2]
+            texts[number : number + 2] = "", ""
+            # Many events share the moment at which they are tracked, but not one that they bring.
+            key, given = f"event.{value}", ""
+            if value == "timestamp":
+                key = "now_ms"
+                given = f" if event.timestamp is None else f'{_braced(before)}{{event.timestamp}}{_braced(after)}'"
+            known.append(f"known_{len(memos)}[{key}]{given}")
+            unknown.append(f"write_{len(memos)}({key}){given}")
+            memos.append(_Memo(*_REMEMBERED[value], before, after))
+        return _f_string(texts, known), _f_string(texts, unknown)
+
+
+def _f_string(texts: list[str], values: list[str]) -> str:
+    pieces = [f"{_braced(text)}{{{value}}}" for text, value in zip(texts, values, strict=False)]
+    return f"f'''{''.join(pieces)}{_braced(texts[-1])}'''"
+
+
+def _braced(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _template(cls: type, names: list[str], start: str, *, always: str = "timestamp") -> _Template:
+    required = {field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING} | {"timestamp", always}
+    template = _Template(start)
     for name in names:
-        piece = f',"{WIRE_NAMES[name]}":{_PIECES[name]}'
-        pieces.append(piece if name in required else f"{{'' if event.{name} is None else f'{piece}'}}")
-    return "".join(pieces)
+        (template.required if name in required else template.optional)(name)
+    return template
 
 
 def sent_fields(cls: type[TypedEvent] | type[ObjectData]) -> list[str]:
@@ -145,28 +207,33 @@ def sent_fields(cls: type[TypedEvent] | type[ObjectData]) -> list[str]:
 
 def _encoder(cls: type[TypedEvent]) -> Encoder:
     names = sent_fields(cls)
-    start = f'"eventType":"{cls.event_type}"'
+    start = f'{{"eventType":"{cls.event_type}"'
     if cls.event_subtype is not None:
         start += f',"eventSubtype":"{cls.event_subtype}"'
     statements = "".join(_WRITE_TEXTS.format(name) for name in names if name in _LISTS_OF_TEXTS)
-    pieces = _pieces(cls, names)
     if "query_id" in names:
         statements += _WRITE_QUERY_ID
-        pieces = pieces.replace(_PIECES["query_id"], '"{query_id}"')
+    memos: list[_Memo] = []
     # Written out twice, since a piece that is left out or not costs a string of its own, and most events have this one.
-    optional = _pieces(cls, ["authenticated_user_token"])
-    present = f',"{WIRE_NAMES["authenticated_user_token"]}":{_PIECES["authenticated_user_token"]}'
-    source = (
-        f"def encode(event, now_ms):\n{statements}"
-        f"    if event.authenticated_user_token is None:\n"
-        f"        return f'''{{{{{start}{pieces.replace(optional, '')}}}}}'''\n"
-        f"    return f'''{{{{{start}{pieces.replace(optional, present)}}}}}'''\n"
+    present = _template(cls, names, start, always="authenticated_user_token").sources("}", memos)
+    absent = _template(cls, [name for name in names if name != "authenticated_user_token"], start).sources("}", memos)
+    known, unknown = (
+        f"        return {without} if event.authenticated_user_token is None else {with_it}\n"
+        for without, with_it in zip(absent, present, strict=True)
     )
-    return _compile(cls, source, write_object_data=_write_object_data)
+    return _compile(
+        cls,
+        f"def encode(event, now_ms):\n{statements}    try:\n{known}    except KeyError:\n{unknown}",
+        write_object_data=_write_object_data,
+        **{f"known_{number}": memo.known for number, memo in enumerate(memos)},
+        **{f"write_{number}": memo.write for number, memo in enumerate(memos)},
+    )
 
 
 _write_members = _compile(
-    ObjectData, f"def encode(event):\n    return f'''{_pieces(ObjectData, sent_fields(ObjectData))}'''\n"
+    ObjectData,
+    "def encode(event):\n    query_id = event.query_id\n"
+    f"    return {_template(ObjectData, sent_fields(ObjectData), '').sources('', [])[0]}\n",
 )
 
 
