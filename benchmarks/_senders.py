@@ -9,6 +9,7 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,18 +27,19 @@ Opener = Callable[[str], AbstractAsyncContextManager[Send]]
 BATCH: Final = 1000
 _BURST: Final = BATCH
 """After how many events the other tasks of the loop get a turn: as many as make a full request of the naive way."""
+_SMALL_BURST: Final = 100
 
 
 @asynccontextmanager
-async def ours(url: str) -> AsyncIterator[Send]:
+async def ours(url: str, burst: int = _BURST) -> AsyncIterator[Send]:
     """Build, validate, track and flush typed events."""
     options = QueueOptions(max_events=1_000_000, max_bytes=1 << 30)
     async with AlgoliaEvents(app_id="app", api_key="key", insights_url=url, queue=options) as algolia:
 
         async def send(values: Sequence[Values]) -> None:
             before, track = algolia.stats().delivered, algolia.events.track
-            for start in range(0, len(values), _BURST):
-                for value in values[start : start + _BURST]:
+            for start in range(0, len(values), burst):
+                for value in values[start : start + burst]:
                     track(typed(value))
                 await asyncio.sleep(0)
             report = await algolia.events.flush()
@@ -48,7 +50,7 @@ async def ours(url: str) -> AsyncIterator[Send]:
 
 
 @asynccontextmanager
-async def naive(url: str) -> AsyncIterator[Send]:
+async def naive(url: str, burst: int = _BURST) -> AsyncIterator[Send]:
     """Put dicts into an `asyncio.Queue`; a task posts up to 1000 with `json=`. No check, no retry, no bound."""
     queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -64,8 +66,8 @@ async def naive(url: str) -> AsyncIterator[Send]:
                 queue.task_done()
 
     async def send(values: Sequence[Values]) -> None:
-        for start in range(0, len(values), _BURST):
-            for value in values[start : start + _BURST]:
+        for start in range(0, len(values), burst):
+            for value in values[start : start + burst]:
                 queue.put_nowait(mapping(value))
             await asyncio.sleep(0)
         await queue.join()
@@ -230,6 +232,8 @@ class Sender:
 SENDERS: Final = {
     "ours": Sender("algolia_events: typed, validated, queued", ours, 100_000),
     "naive": Sender("naive: dicts, asyncio.Queue, aiohttp json=", naive, 100_000),
+    "ours-small": Sender("algolia_events, in bursts of 100", partial(ours, burst=_SMALL_BURST), 100_000),
+    "naive-small": Sender("naive, in bursts of 100", partial(naive, burst=_SMALL_BURST), 100_000),
     "official": Sender("official client, dicts, 1000 a request", official_dicts, 100_000, "algoliasearch"),
     "models": Sender("official client, models, 1000 a request", official_models, 20_000, "algoliasearch"),
     "single": Sender("official client, one event a request", official_single, 1_000, "algoliasearch"),
