@@ -90,6 +90,17 @@ def test_sealing_ends_the_linger() -> None:
     assert [numbers(batch) for batch in take_all(batcher)] == [[0]]
 
 
+def test_hastening_an_event_that_has_filled_its_batch_leaves_nothing_to_be_asked_for() -> None:
+    batcher = make(batch_events=2)
+    add(batcher, 1)
+    add(batcher, 2)
+    batcher.hasten()
+
+    take_all(batcher)
+
+    assert batcher.deadline(now=0.0) == float("inf")
+
+
 def test_hastening_lets_what_comes_before_the_next_look_join() -> None:
     batcher = make(linger=60.0)
     add(batcher, 0)

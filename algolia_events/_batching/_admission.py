@@ -161,7 +161,8 @@ class Admission:
 
     def hasten(self) -> None:
         """End the linger of what has come in so far; what comes in before the next `take()` still joins it."""
-        self._open.due = -math.inf
+        if self._open.count:  # the last event may have filled its batch; an empty one that is due is never done
+            self._open.due = -math.inf
         self.has_news = True
 
     def dropped(self) -> list[Settlement]:
