@@ -4,6 +4,7 @@ import asyncio
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final
@@ -20,6 +21,7 @@ from algolia_events._line import Line
 from algolia_events._queue import EventQueue
 from algolia_events._retry import Failed, Gate, Outcome, Stored
 from algolia_events._runner import Runner
+from algolia_events._waiting import sleep_until
 from algolia_events.abc import Hook, Outbox
 from algolia_events.config import QueueOptions, RetryOptions, seconds
 from algolia_events.errors import (
@@ -36,6 +38,8 @@ _COMMIT_LINGER: Final = 0.05
 _OPENING_SECONDS: Final = 1.0
 """How long `start()` waits for the outbox to open; a slower one goes on opening, and memory takes in meanwhile."""
 _STORE_RETRY_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 1.0
+"""How often a failing outbox is looked at that nobody stores anything in."""
 _LAST_SECONDS: Final = 5.0
 """What storing may take when the loop ends under us."""
 
@@ -85,7 +89,9 @@ class DurableQueue(EventQueue):
         self._stored_ever = 0
         self._sent_ever = 0
         self._problem: str | None = None
+        self._told_of_problem = False
         self._store_at = -math.inf
+        self._looking: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[DeliveryReport] | None = None
 
     def _make_batcher(self, gate: Gate) -> IntakeBatcher:
@@ -153,7 +159,7 @@ class DurableQueue(EventQueue):
         """Store a batch; where that fails, let it go on to Algolia from memory, as far as there is room for it."""
         if self._problem is None or self._clock.monotonic() >= self._store_at:
             try:
-                await self._outbox.store([self._group(batch)])
+                await self._store(self._group(batch))
             except OutboxFullError as exc:  # whoever sends will make room: to pass the others would gain nothing
                 self._store_failed(str(exc), pause=0.0)
                 return Failed(reason=str(exc), ambiguous=False)
@@ -165,6 +171,12 @@ class DurableQueue(EventQueue):
         moved = None if self._line is None else self._line.take_over(batch)
         return moved or Failed(reason=str(self._problem), ambiguous=False)
 
+    async def _store(self, group: EventGroup) -> None:
+        if self._feeder is None:
+            await self._outbox.store([group])
+        else:
+            await self._feeder.store([group])
+
     def _group(self, batch: Batch) -> EventGroup:
         return EventGroup(
             body=_SEPARATOR.join(batch.pieces), count=batch.count, oldest_ms=batch.oldest_ms, origin=self._origin
@@ -172,17 +184,40 @@ class DurableQueue(EventQueue):
 
     def _store_succeeded(self, events: int) -> None:
         self._stored_ever += events
-        if self._feeder is not None:
-            self._feeder.stored(events)
-        if self._problem is not None:
-            self._problem = None
-            self._reporter.tell_state(self.health())
+        self._problem = None
+        self._tell_state()
 
     def _store_failed(self, words: str, *, pause: float = _STORE_RETRY_SECONDS) -> None:
         self._store_at = self._clock.monotonic() + pause
-        news, self._problem = self._problem is None, words
-        if news:
+        self._problem = words
+        self._tell_state()
+        looking = self._looking
+        if looking is None or looking.done() or looking.get_loop() is not asyncio.get_running_loop():
+            self._looking = asyncio.create_task(self._look_again(), name="algolia_events.looking")
+
+    async def _look_again(self) -> None:
+        """Look from time to time whether the outbox works again; what waits to be stored shows that by itself."""
+        while self._problem is not None:
+            await sleep_until(self._clock, self._clock.monotonic() + _LOOK_SECONDS)
+            if self._batcher.is_empty:
+                await self._look()
+
+    async def _look(self) -> None:
+        retry_at = self._store_at
+        with suppress(Exception):  # the reason is known; an outbox of somebody else's may raise anything
+            await self._outbox.open()
+            if self._store_at == retry_at:  # nothing has failed in the meantime
+                self._store_succeeded(0)
+
+    def _tell_state(self) -> None:
+        """Report that the outbox fails, or works again, whichever of the two tasks has found out."""
+        fails = self._outbox_problem() is not None
+        if fails is not self._told_of_problem:
+            self._told_of_problem = fails
             self._reporter.tell_state(self.health())
+
+    def _outbox_problem(self) -> str | None:
+        return self._problem or (self._feeder.problem if self._feeder is not None else None)
 
     async def _cancelled(self) -> None:
         """Store what waits, since the loop ends under us; what cannot be stored stays on the books as pending."""
@@ -199,6 +234,7 @@ class DurableQueue(EventQueue):
         with self._lock:
             for batch in batches:
                 if isinstance(outcome, Stored):
+                    self._stored_ever += batch.count
                     self._batcher.settle(batch, outcome, now=0.0, jitter=0.0)
                 else:
                     self._batcher.interrupt(batch, ambiguous=False)
@@ -213,7 +249,13 @@ class DurableQueue(EventQueue):
             feeder = self._feeder
             if feeder is None or feeder.loop is not runner.loop or feeder.task.done():
                 self._feeder = Feeder(
-                    self._outbox, line, options=self._line_options, clock=self._clock, booked=self._sent
+                    self._outbox,
+                    line,
+                    options=self._line_options,
+                    clock=self._clock,
+                    booked=self._sent,
+                    turned=self._tell_state,
+                    before=feeder,
                 )
         return runner
 
@@ -275,6 +317,8 @@ class DurableQueue(EventQueue):
             line = await self._line.aclose(self._remaining(deadline))
             timed_out = timed_out or line.timed_out
             await self._feeder.close()
+        if self._looking is not None:
+            self._looking.cancel()
         try:
             await self._outbox.aclose()
         except Exception as exc:  # noqa: BLE001 - nothing depends on it any more
@@ -320,7 +364,7 @@ class DurableQueue(EventQueue):
         health = super().health()
         if health.state in {HealthState.CLOSED, HealthState.FAILED}:
             return health
-        problem = self._problem or (self._feeder.problem if self._feeder is not None else None)
+        problem = self._outbox_problem()
         if problem is not None:
             return Health(state=HealthState.DEGRADED, reason=problem)
         line = Health(state=HealthState.OK) if self._line is None else self._line.health()

@@ -1,17 +1,17 @@
-"""The task between an outbox and the line to Algolia: claims what there is room for, settles what was sent."""
+"""Between an outbox and the line to Algolia: stores, claims what there is room for, settles what was sent."""
 
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from algolia_events._batching import Batch, Claim, Settlement, pack
+from algolia_events._batching import Batch, Claim, Gathering, Settlement, Verdicts
 from algolia_events._clock import Clock
-from algolia_events._groups import ClaimedGroup, DeadLetter
+from algolia_events._groups import ClaimedGroup, EventGroup
 from algolia_events._line import Line
 from algolia_events._waiting import time_limit
-from algolia_events.abc import Outbox
+from algolia_events.abc import ExchangingOutbox, Outbox
 from algolia_events.config import QueueOptions
 from algolia_events.errors import AlgoliaEventsError
 
@@ -19,6 +19,8 @@ _log: Final = logging.getLogger("algolia_events")
 _POLL_SECONDS: Final = 0.5
 """How often the outbox is asked for what other processes have stored or left: half of what a take-over may last."""
 _RETRY_SECONDS: Final = 1.0
+_SETTLE_LINGER: Final = 0.06
+"""In seconds: how long what has been sent waits to be settled with the next store, which is 50 ms away at most."""
 _NS_PER_MS: Final = 1_000_000
 Booked = Callable[[str, "dict[str, int]"], None]
 
@@ -32,25 +34,49 @@ class Feeder:
         options: how large requests are, and how long few events wait for company.
         clock: the monotonic clock for polls, the wall for dead letters.
         booked: is told what became of claimed events: a kind, and counts by origin.
+        turned: is told when `problem` comes or goes.
+        before: the one of an event loop that has ended, whose unfinished work this one takes over.
     """
 
-    def __init__(self, outbox: Outbox, line: Line, *, options: QueueOptions, clock: Clock, booked: Booked) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        line: Line,
+        *,
+        options: QueueOptions,
+        clock: Clock,
+        booked: Booked,
+        turned: Callable[[], None] = lambda: None,
+        before: "Feeder | None" = None,
+    ) -> None:
         self._outbox = outbox
+        self._exchange = outbox.exchange if isinstance(outbox, ExchangingOutbox) else None
         self._line = line
         self._options = options
         self._clock = clock
         self._booked = booked
+        self._turned = turned
         self._awake = asyncio.Event()
         self._claim_at = -math.inf
         self._settle_at = -math.inf
+        self._retry_at = -math.inf
         self._stored = 0
-        self._done: list[ClaimedGroup] = []
-        self._left: list[ClaimedGroup] = []
-        self._rejected: list[DeadLetter] = []
+        self._stored_at = -math.inf
+        self._gathering = Gathering(
+            max_events=options.batch_events, max_body=options.batch_bytes, linger=options.linger
+        )
+        self._verdicts = Verdicts()
         self._claims = 0
+        self._claiming = 0
+        """Requests' worth of room that calls under way may fill."""
         self._unwritten_claims = 0
+        self._can_write = True
+        self._gives_back = False
+        """Whether groups are being given back, or may have been: to claim one then, and give it back once more for want
+        of an answer, would have two send it."""
         self._looks = 0
         self._empty_look = -1
+        self._lacks_room = False
         self._stopped = False
         self._closing = False
         self._dead = False
@@ -58,11 +84,62 @@ class Feeder:
         self.problem: str | None = None
         """Why the outbox could not be read or written, the last time it was."""
         self.loop = asyncio.get_running_loop()
-        line.on_claim, line.on_turn = self._settled, self._awake.set
-        line.hold_slots(0)  # what another feeder left behind in a dead loop is nobody's to write
+        line.on_claim, line.on_turn = self._settled, self._line_turned
+        if before is not None:
+            before._let_go()  # noqa: SLF001 - one of us
+            self._claims, self._verdicts = before._claims, before._take_verdicts()  # noqa: SLF001
+            self._unwritten_claims = self._verdicts.claims
+            self._gives_back = bool(self._verdicts.left)
+        line.hold_slots(self._unwritten_claims)
         self.task = asyncio.create_task(self._main(), name="algolia_events.feeder")
 
-    def stored(self, events: int) -> None:
+    # --- storing -------------------------------------------------------------------------------------------------
+
+    async def store(self, groups: Sequence[EventGroup]) -> None:
+        """Store groups; where the outbox can, settle and claim in the same step, so that nothing is read back.
+
+        Raises:
+            OutboxError: nothing was stored; an outbox of somebody else's may raise anything.
+        """
+        events = sum(group.count for group in groups)
+        self._stored_at = self._clock.monotonic()
+        if self._exchange is None or self._stopped or self._dead:
+            await self._outbox.store(groups)
+            self._wait_for(events)
+            return
+        # For one event more than is stored: who gets no more than he gave knows that nothing else waits.
+        requests = min(1, max(0, self._room()))
+        max_events = requests * max(self._options.batch_events, events + 1)
+        max_bytes = requests * max(self._options.batch_bytes, sum(len(group.body) for group in groups) + 1)
+        verdicts = self._take_done()
+        self._claiming += requests
+        try:
+            claimed = await self._exchange(groups, done=verdicts.done, max_events=max_events, max_bytes=max_bytes)
+        except BaseException:
+            self._verdicts.put_back(verdicts)
+            self._settle_at = -math.inf  # by themselves: they may make the room that was missing
+            self._awake.set()
+            raise
+        finally:
+            self._claiming -= requests
+        self._written(verdicts)
+        self._gather(claimed)
+        if requests and not _is_all(claimed, max_events, max_bytes):
+            self._claim_at = -math.inf
+        elif (waiting := events - sum(group.count for group in claimed)) > 0:
+            self._wait_for(waiting)
+
+    def _take_done(self) -> Verdicts:
+        """Take the verdicts that go with a store: all, where they say nothing but that groups are done."""
+        if self._verdicts.left or self._verdicts.rejected:
+            return Verdicts()
+        return self._take_verdicts()
+
+    def _take_verdicts(self) -> Verdicts:
+        verdicts, self._verdicts = self._verdicts, Verdicts()
+        return verdicts
+
+    def _wait_for(self, events: int) -> None:
         """Note that there is something to claim: at once when it fills a request, else when it has lingered."""
         self._stored += events
         full = self._stored >= self._options.batch_events
@@ -70,6 +147,16 @@ class Feeder:
         if at < self._claim_at:
             self._claim_at = at
             self._awake.set()
+
+    def _gather(self, groups: Sequence[ClaimedGroup]) -> None:
+        """Take in what was claimed; it leaves when there is enough of it for a request, or when it has lingered."""
+        if self._stopped:
+            self._verdicts.left += groups
+        else:
+            self._gathering.add(groups, now=self._clock.monotonic())
+        self._awake.set()
+
+    # --- waiting and ending --------------------------------------------------------------------------------------
 
     async def drain(self, enough: Callable[[], bool], *, deadline: float | None, while_it_works: bool) -> bool:
         """Send what can be found without lingering, until `enough()`, or there is no more; False if time ran out.
@@ -81,9 +168,9 @@ class Feeder:
         self._awake.set()
 
         def is_over() -> bool:
-            idle = self._empty_look >= look and not self._claims
+            idle = self._empty_look >= look and not self._claims and not self._gathering
             hopeless = while_it_works and (not self._line.works or self.problem is not None)
-            return (not self._unwritten and (enough() or idle)) or hopeless or self._dead
+            return (not self._is_unwritten and (enough() or idle)) or hopeless or self._dead
 
         try:
             async with time_limit(self._clock, deadline):
@@ -109,8 +196,9 @@ class Feeder:
                 waiter.set_result(None)
 
     def stop(self) -> None:
-        """Claim no more; what is claimed is sent and settled all the same."""
+        """Claim no more; what is on its way is sent and settled all the same."""
         self._stopped = True
+        self._let_go()
 
     async def close(self) -> None:
         """Claim no more, and settle what has been sent; the line has to be closed by then."""
@@ -119,8 +207,10 @@ class Feeder:
         await asyncio.wait({self.task})
 
     @property
-    def _unwritten(self) -> int:
-        return len(self._done) + len(self._left) + len(self._rejected)
+    def _is_unwritten(self) -> bool:
+        return bool(self._verdicts or self._unwritten_claims)
+
+    # --- the task ------------------------------------------------------------------------------------------------
 
     async def _main(self) -> None:
         try:
@@ -136,20 +226,22 @@ class Feeder:
         while True:
             self._awake.clear()
             self._line.ease(keep_probe=not self._stopped)
-            now = self._clock.monotonic()
-            if self._unwritten and (now >= self._settle_at or self._closing):
+            if not self._line.works and not self._line.room_for_claims():
+                self._let_go()  # others may do better
+            if self._verdicts and self._clock.monotonic() >= self._settle_due():
                 await self._settle()
             if self._closing:
                 return
-            room = 0 if self._stopped else self._line.room_for_claims()
-            if room and self._clock.monotonic() >= self._claim_at:
-                await self._claim(room)
+            self._send(now=math.inf if self._waiting else self._clock.monotonic())
+            if self._room() > 0 and self._clock.monotonic() >= self._claim_at:
+                await self._claim(self._room())
             self._tell()
             await self._sleep()
 
     async def _sleep(self) -> None:
-        until = self._settle_at if self._unwritten else math.inf
-        if not self._stopped and self._line.room_for_claims():
+        until = min(self._gathering.due, self._settle_due() if self._verdicts else math.inf)
+        self._lacks_room = self._room() <= 0
+        if not self._lacks_room:
             until = min(until, self._claim_at)
         timer = self._clock.call_at(until, self._awake.set) if until < math.inf else None
         try:
@@ -158,6 +250,22 @@ class Feeder:
             if timer is not None:
                 timer.cancel()
 
+    def _room(self) -> int:
+        """Say how many more requests' worth may be claimed."""
+        if self._stopped or self._gives_back:
+            return 0
+        return self._line.room_for_claims() - self._claiming - bool(self._gathering)
+
+    def _send(self, *, now: float) -> None:
+        claims = self._gathering.take(now=now)
+        if claims:
+            self._claims += len(claims)
+            self._line.admit(claims)
+
+    def _let_go(self) -> None:
+        """Give back what has been gathered."""
+        self._verdicts.left += self._gathering.give_back()
+
     async def _claim(self, room: int) -> None:
         """Claim for so many requests."""
         options, look = self._options, self._looks
@@ -165,21 +273,20 @@ class Feeder:
         self._stored = 0
         self._claim_at = self._clock.monotonic() + _POLL_SECONDS
         events, size = room * options.batch_events, room * options.batch_bytes
+        self._claiming += room
         try:
             groups = await self._outbox.claim(events, size)
         except Exception as exc:  # noqa: BLE001 - an outbox of somebody else's may raise anything
             self._failed(exc)
             return
-        self.problem = None
-        if sum(group.count for group in groups) < events and sum(len(group.body) for group in groups) < size:
-            self._empty_look = look  # that was all there is
-        if self._stopped:
-            self._left += groups
-            return
-        claims = pack(groups, max_events=options.batch_events, max_body=options.batch_bytes)
-        self._claims += len(claims)
-        if claims:
-            self._line.admit(claims)
+        finally:
+            self._claiming -= room
+        self._works()
+        if _is_all(groups, events, size):
+            self._empty_look = look
+        self._gather(groups)
+        if groups:  # these have waited already, and what has been gathered keeps them company
+            self._send(now=math.inf)
         if self._empty_look < look:
             self._claim_at = -math.inf  # there may be more, as soon as there is room
 
@@ -188,34 +295,65 @@ class Feeder:
         fate = claim.book(settlement, batch, wall_ms=self._clock.time_ns() // _NS_PER_MS)
         self._booked(fate.kind, dict(fate.by_origin))
         if claim.is_settled:
-            done, left = claim.verdict()
-            self._done += done
-            self._left += left
-            self._rejected += claim.rejected
+            now = self._clock.monotonic()
+            if not self._verdicts and now < self._stored_at + _SETTLE_LINGER:
+                self._settle_at = now + _SETTLE_LINGER
+            self._verdicts.add(claim)
             self._claims -= 1
             self._unwritten_claims += 1
             self._line.hold_slots(self._unwritten_claims)
             self._awake.set()
 
+    def _line_turned(self) -> None:
+        """Look again where a turn of the line can matter: most change nothing for us."""
+        if self._lacks_room or self._verdicts or self._waiting or not self._line.works:
+            self._awake.set()
+
+    def _settle_due(self) -> float:
+        """Say when to settle at the latest: with the next store, where nobody waits for the slots or for the end."""
+        if self._closing:
+            return -math.inf
+        if self._verdicts.left and self._claiming:  # a store that is under way could claim what is given back
+            return math.inf
+        hurried = self._waiting or not self._line.has_slot
+        return self._retry_at if hurried else max(self._retry_at, self._settle_at)
+
     async def _settle(self) -> None:
-        done, left, rejected = self._done, self._left, self._rejected
-        self._done, self._left, self._rejected = [], [], []
-        claims = self._unwritten_claims
+        verdicts = self._take_verdicts()
+        self._gives_back = bool(verdicts.left)
         try:
-            await self._outbox.settle(done=done, rejected=rejected, left=left)
+            await self._outbox.settle(done=verdicts.done, rejected=verdicts.rejected, left=verdicts.left)
         except BaseException as exc:
-            self._done, self._left, self._rejected = done + self._done, left + self._left, rejected + self._rejected
-            self._settle_at = self._clock.monotonic() + _RETRY_SECONDS
+            self._verdicts.put_back(verdicts)
+            self._retry_at = self._clock.monotonic() + _RETRY_SECONDS
+            self._can_write = False
             if not isinstance(exc, Exception):
                 raise
             self._failed(exc)
             self._line.hold_slots(0)  # what goes past a failing outbox needs them
         else:
-            self._unwritten_claims -= claims
-            self._line.hold_slots(self._unwritten_claims)
+            self._gives_back = False
+            self._written(verdicts)
+
+    def _written(self, verdicts: Verdicts) -> None:
+        self._unwritten_claims -= verdicts.claims
+        self._line.hold_slots(self._unwritten_claims)
+        self._can_write = True
+        self._works()
+
+    def _works(self) -> None:
+        if self.problem is not None and self._can_write:  # a full disk can still be read
+            self.problem = None
+            self._turned()
 
     def _failed(self, exc: Exception) -> None:
         words = str(exc) if isinstance(exc, AlgoliaEventsError) else f"the outbox raised {type(exc).__name__}"
-        if self.problem is None:
+        news, self.problem = self.problem is None, words
+        if news:
             _log.warning("algolia_events.outbox_failed", extra={"reason": words})
-        self.problem = words
+            self._turned()
+
+
+def _is_all(groups: Sequence[EventGroup], max_events: int, max_bytes: int) -> bool:
+    """Say whether a claim that brought these has left nothing behind."""
+    return sum(group.count for group in groups) < max_events and sum(len(group.body) for group in groups) < max_bytes

@@ -41,7 +41,7 @@ class Line(EventQueue):
             for claim in claims:
                 self._batcher.admit_claim(claim)
             self._batcher.has_news = False
-        self._ensure_runner().wake()
+        self._ensure_runner().look_again()
 
     def hold_slots(self, unwritten: int) -> None:
         """Keep this many slots for claims that are answered, until the outbox knows."""
@@ -49,7 +49,13 @@ class Line(EventQueue):
             freed = unwritten < self._batcher.unwritten
             self._batcher.unwritten = unwritten
         if freed and self._runner is not None:
-            self._runner.wake()
+            self._runner.look_again()
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether one more request could be under way."""
+        with self._lock:
+            return self._batcher.has_slot
 
     def take_over(self, batch: Batch) -> Moved | None:
         """Offer to send a batch that could not be stored; None without room for it."""
@@ -61,7 +67,7 @@ class Line(EventQueue):
     def _take_over(self, batch: Batch) -> None:
         with self._lock:
             self._batcher.take_over(batch)
-        self._ensure_runner().wake()
+        self._ensure_runner().look_again()
 
     def ensure_started(self) -> None:
         """Start the background task in the running loop, unless it runs; errors as `start()`."""

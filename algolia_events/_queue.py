@@ -118,7 +118,7 @@ class EventQueue:
             stamp = self._time_ns() // _NS_PER_MS
         text = encoder(event, stamp)
         lock, batcher = self._lock, self._batcher
-        # Half the price of `with lock`. Within the `try`, since a signal handler may raise as soon as the lock is taken.
+        # Half the price of `with lock`. Inside the `try`, since a signal handler may raise as soon as it is taken.
         try:
             lock.acquire()
             reason = batcher.add(text, stamp)

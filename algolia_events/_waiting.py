@@ -23,6 +23,16 @@ async def time_limit(clock: Clock, deadline: float | None) -> AsyncIterator[None
             handle.cancel()
 
 
+async def sleep_until(clock: Clock, when: float) -> None:
+    """Return once `clock` reaches a moment."""
+    reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    handle = clock.call_at(when, lambda: _resolve(reached, None))
+    try:
+        await reached
+    finally:
+        handle.cancel()
+
+
 class Waiters:
     """Futures of one event loop; used only from within it."""
 

@@ -104,7 +104,9 @@ class Outbox(Protocol):
     """
 
     async def open(self) -> None:
-        """Open the store, or do nothing where it is open.
+        """Open the store; where it is open, see that it still works, as far as that costs little.
+
+        Called at the start, and once a second while the store fails and there is nothing to store in it.
 
         Raises:
             ConfigurationError: it can never work here, as things are.
@@ -167,6 +169,34 @@ class Outbox(Protocol):
 
     async def aclose(self) -> None:
         """Close the store; what this process had claimed can be claimed by others. To do so twice does no harm."""
+        ...
+
+
+@runtime_checkable
+class ExchangingOutbox(Outbox, Protocol):
+    """An outbox that takes and gives in one step, so that what a process stores it need not read back to send it.
+
+    To be one is optional: of another, `store()`, `settle()` and `claim()` are asked one by one, for the same result.
+    """
+
+    async def exchange(
+        self,
+        groups: Sequence[EventGroup],
+        *,
+        done: Sequence[ClaimedGroup] = (),
+        max_events: int = 0,
+        max_bytes: int = 0,
+    ) -> Sequence[ClaimedGroup]:
+        """Settle what is `done`, store, and claim: all or nothing, durable and claimed before anybody else sees it.
+
+        What is claimed are the oldest groups, as by `claim()`: the ones that are being stored only when no other one
+        is to be had. To claim fewer, or none (`max_events=0`), is no error: there is `claim()` for the rest. Cancelled,
+        it waits for the outcome, as `store()` does.
+
+        Raises:
+            OutboxFullError: the bound would be exceeded; nothing was kept, nothing settled.
+            OutboxError: nothing was kept, nothing settled.
+        """
         ...
 
 

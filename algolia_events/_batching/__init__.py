@@ -5,11 +5,12 @@ No I/O, no clock, no randomness, no locks: `now` comes in as an argument, decisi
 
 from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch, join_body
 from algolia_events._batching._batcher import Batcher
-from algolia_events._batching._claim import Claim, pack
+from algolia_events._batching._claim import Claim, Gathering, pack
 from algolia_events._batching._intake import IntakeBatcher
 from algolia_events._batching._ledger import Ledger
 from algolia_events._batching._line import LineBatcher
 from algolia_events._batching._settlement import Rejection, Settlement
+from algolia_events._batching._verdicts import Verdicts
 
 __all__ = [
     "ENVELOPE_BYTES",
@@ -17,11 +18,13 @@ __all__ = [
     "Batch",
     "Batcher",
     "Claim",
+    "Gathering",
     "IntakeBatcher",
     "Ledger",
     "LineBatcher",
     "Rejection",
     "Settlement",
+    "Verdicts",
     "join_body",
     "pack",
 ]

@@ -138,6 +138,8 @@ def join_body(pieces: Iterable[bytes | memoryview]) -> bytes:
     The envelope goes into the first and the last piece, so that the whole is copied once.
     """
     parts = list(pieces)
+    if len(parts) == 1:
+        return b"".join((_OPENING, parts[0], _CLOSING))
     parts[0] = b"".join((_OPENING, parts[0]))
     parts[-1] = b"".join((parts[-1], _CLOSING))
     return SEPARATOR.join(parts)

@@ -1,5 +1,6 @@
 """Groups claimed from an outbox on their way through the line, and what becomes of each of their events."""
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -90,6 +91,50 @@ class Claim:
             if shared > 0:
                 origins[group.origin] += shared
         return origins
+
+
+class Gathering:
+    """Claimed groups that wait for company, so that small ones do not leave in requests of their own."""
+
+    def __init__(self, *, max_events: int, max_body: int, linger: float) -> None:
+        self._max_events = max_events
+        self._max_body = max_body
+        self._linger = linger
+        self._groups: list[ClaimedGroup] = []
+        self._events = 0
+        self._size = ENVELOPE_BYTES
+        self.due = math.inf
+        """When something leaves, in monotonic seconds; infinity when there is nothing."""
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def add(self, groups: Iterable[ClaimedGroup], *, now: float) -> None:
+        """Let groups join, behind those that wait."""
+        for group in groups:
+            self._groups.append(group)
+            self._events += group.count
+            self._size += len(group.body) + len(SEPARATOR)
+            self.due = min(self.due, now + self._linger)
+        if self._events >= self._max_events or self._size >= self._max_body:
+            self.due = now
+
+    def take(self, *, now: float) -> list[Claim]:
+        """Hand out the requests that are full, and the last one as well once it has lingered."""
+        if now < self.due:
+            return []
+        is_full = self._events >= self._max_events or self._size >= self._max_body
+        claims = pack(self.give_back(), max_events=self._max_events, max_body=self._max_body)
+        if is_full and len(claims) > 1:
+            self.add(claims.pop().groups, now=now)  # the last has only just begun, unless it is full itself
+            claims += self.take(now=now)
+        return claims
+
+    def give_back(self) -> list[ClaimedGroup]:
+        """Hand out what waits as it is."""
+        groups, self._groups = self._groups, []
+        self._events, self._size, self.due = 0, ENVELOPE_BYTES, math.inf
+        return groups
 
 
 def pack(groups: Iterable[ClaimedGroup], *, max_events: int, max_body: int) -> list[Claim]:

@@ -29,6 +29,11 @@ class LineBatcher(Batcher):
     def _slots_taken(self) -> int:
         return len(self._in_flight) + self.unwritten
 
+    @property
+    def has_slot(self) -> bool:
+        """Whether one more request could be under way, pauses aside."""
+        return self.gate.has_slot(self._slots_taken)
+
     def admit_claim(self, claim: Claim) -> None:
         """Take in what was claimed, behind what waits."""
         batch = claim.batch()

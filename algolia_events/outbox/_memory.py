@@ -65,6 +65,19 @@ class MemoryOutbox:
         self._claimed.update(group.key for group in claimed)
         return claimed
 
+    async def exchange(
+        self,
+        groups: Sequence[EventGroup],
+        *,
+        done: Sequence[ClaimedGroup] = (),
+        max_events: int = 0,
+        max_bytes: int = 0,
+    ) -> Sequence[ClaimedGroup]:
+        """Settle, keep and claim; see `ExchangingOutbox.exchange`."""
+        await self.store(groups)  # first, since it alone may fail
+        await self.settle(done=done)
+        return await self.claim(max_events, max_bytes)
+
     async def settle(
         self,
         *,

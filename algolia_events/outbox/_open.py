@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from algolia_events.abc import InspectableOutbox
 from algolia_events.errors import ConfigurationError
@@ -47,8 +47,7 @@ def _redis(url: str) -> InspectableOutbox:
     except ImportError as exc:
         raise ConfigurationError("a Redis outbox needs redis-py: pip install algolia-events[redis]") from exc
     options, others = _options(urlsplit(url).query, _REDIS_OPTIONS)
-    rest = "&".join(f"{name}={value}" for name, value in others.items())
-    return RedisOutbox(urlsplit(url)._replace(query=rest).geturl(), **options)
+    return RedisOutbox(urlsplit(url)._replace(query=urlencode(others)).geturl(), **options)
 
 
 def _options(query: str, known: dict[str, Callable[[str], Any]]) -> tuple[dict[str, Any], dict[str, str]]:

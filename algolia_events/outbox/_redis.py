@@ -6,28 +6,30 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-import redis
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from algolia_events._fork import watch_forks
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
 from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
 from algolia_events.outbox import _redis_scripts as scripts
+from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._letters import groups_of
+from algolia_events.outbox._redis_client import make_client, words
+from algolia_events.outbox._redis_entries import behind, fields_of, group_of, key_of, own_group_of
 from algolia_events.outbox._worker import cancel_again, outlast
 
 _DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
-_TIMEOUT: Final = 2.0
-"""In seconds, for each answer: a Redis that hangs must not hold up what memory can take over."""
 _ALIVE_MS: Final = 5000
 """How long after its last sign of life a process is taken for dead."""
 _BEAT_SECONDS: Final = 1.0
-_Store = tuple[Sequence[EventGroup], "asyncio.Future[None]"]
+_NO_ROOM: Final = 0
+_DONE_BEFORE: Final = 1
+_OWN: Final = 2
+"""What `EXCHANGE` answers in place of a list; and how long a row is that says which of our own groups it means."""
+_Result = TypeVar("_Result")
 
 
 class RedisOutbox:
@@ -38,7 +40,8 @@ class RedisOutbox:
     trimmed before. How durable it is, is up to Redis: see `docs/delivery.md` for `appendonly` and `maxmemory-policy`.
 
     Args:
-        url: `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, `unix://path`; as in redis-py.
+        url: `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, `unix://path`; as in redis-py, with its
+            parameters: `?ssl_ca_certs=/etc/ssl/redis-ca.pem` is whom to trust instead of the system's authorities.
         stream: the key of the stream; other keys are `{stream}:…`.
         group: the consumer group of all who send.
         max_bytes: the bound on the events in the stream, whoever stores them.
@@ -67,7 +70,7 @@ class RedisOutbox:
             f"{{{stream}}}:{name}" for name in ("sizes", "rejected", f"{group}:alive:")
         )
         try:
-            _client(url)
+            make_client(url)
         except (ValueError, TypeError):
             raise ConfigurationError("the address of a Redis outbox is redis://, rediss:// or unix://") from None
         self.notice: str | None = None
@@ -80,7 +83,7 @@ class RedisOutbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._beating: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
-        self._stores: deque[_Store] = deque()
+        self._calls: deque[Call] = deque()
         self._claimed: dict[bytes, tuple[int, int]] = {}  # bytes and events as they are in the stream
         self._number = 0
         self._claiming = asyncio.Lock()  # one at a time, so that it is known which answer was lost
@@ -103,15 +106,25 @@ class RedisOutbox:
             self.notice = f"Redis may evict the outbox: its maxmemory-policy is {memory['maxmemory_policy']}"
 
     async def store(self, groups: Sequence[EventGroup]) -> None:
-        """Keep groups; see `Outbox.store`. What is stored at the same time goes out together."""
-        if not groups:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Keep groups; see `Outbox.store`."""
+        await self.exchange(groups)
+
+    async def exchange(
+        self,
+        groups: Sequence[EventGroup],
+        *,
+        done: Sequence[ClaimedGroup] = (),
+        max_events: int = 0,
+        max_bytes: int = 0,
+    ) -> Sequence[ClaimedGroup]:
+        """Settle, keep and claim; see `ExchangingOutbox.exchange`. Calls at the same time go out together."""
+        outcome: asyncio.Future[Sequence[ClaimedGroup]] = asyncio.get_running_loop().create_future()
         self._connected()
-        self._stores.append((groups, future))
+        exchange = Exchange(groups=groups, done=done, max_events=max_events, max_bytes=max_bytes)
+        self._calls.append(Call(exchange, outcome))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name="algolia_events.redis_outbox")
-        await outlast(future)
+        return await outlast(outcome)
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         """Take groups to send; see `Outbox.claim`."""
@@ -124,10 +137,15 @@ class RedisOutbox:
             self._lost_an_answer = True
             answer = await self._eval_claim(client, max_events, max_bytes)
             self._lost_an_answer = False
-            claimed = [_group(row) for row in answer]
-            self._claimed.update((_key(group), (len(group.body), group.count)) for group in claimed)
-        self._keep_beating()
+            claimed = [group_of(row) for row in answer]
+            self._note(claimed)
         return claimed
+
+    def _note(self, claimed: Sequence[ClaimedGroup]) -> None:
+        """Know what is ours, and show that we live."""
+        self._claimed.update((key_of(group), (len(group.body), group.count)) for group in claimed)
+        if claimed:
+            self._keep_beating()
 
     async def _eval_claim(self, client: Redis, max_events: int, max_bytes: int) -> Any:
         arguments = (self._stream, self._group, self._me, self._alive, max_events, max_bytes)
@@ -148,8 +166,8 @@ class RedisOutbox:
     ) -> None:
         """Book what became of claimed groups; see `Outbox.settle`."""
         arguments = self._settlement(
-            [group for group in done if _key(group) in self._claimed],
-            [group for group in left if _key(group) in self._claimed],
+            [group for group in done if key_of(group) in self._claimed],
+            [group for group in left if key_of(group) in self._claimed],
         )
         arguments.append(len(rejected))
         for letter in rejected:
@@ -158,18 +176,18 @@ class RedisOutbox:
             keys = (self._stream, self._sizes, self._rejected)
             await client.eval(scripts.SETTLE, 3, *keys, self._group, self._me, *arguments)
         for group in (*done, *left):
-            self._claimed.pop(_key(group), None)
+            self._claimed.pop(key_of(group), None)
 
     def _settlement(self, done: Sequence[ClaimedGroup], left: Sequence[ClaimedGroup]) -> list[Any]:
         """List what the script settles: each part with its length before it."""
-        whole = [group for group in left if group.count == self._claimed[_key(group)][1]]
-        parts = [group for group in left if group.count != self._claimed[_key(group)][1]]
+        whole = [group for group in left if group.count == self._claimed[key_of(group)][1]]
+        parts = [group for group in left if group.count != self._claimed[key_of(group)][1]]
         arguments: list[Any] = [len(done)]
         for group in done:
-            arguments += [_key(group), *self._claimed[_key(group)]]
-        arguments += [len(whole), *(_key(group) for group in whole), len(parts)]
+            arguments += [key_of(group), *self._claimed[key_of(group)]]
+        arguments += [len(whole), *(key_of(group) for group in whole), len(parts)]
         for group in parts:
-            arguments += [_key(group), *self._claimed[_key(group)], *_fields(group)]
+            arguments += [key_of(group), *self._claimed[key_of(group)], *fields_of(group)]
         return arguments
 
     async def sizes(self) -> OutboxSizes:
@@ -188,13 +206,13 @@ class RedisOutbox:
     async def groups(self, after: object = None, limit: int = 100) -> Sequence[ClaimedGroup]:
         """Read groups; see `InspectableOutbox.groups`."""
         async with self._translated() as client:
-            rows: Any = await client.xrange(self._stream, min=_from(after), count=limit)
-        return [_group((key, row[b"n"], row[b"t"], row[b"o"], row[b"b"])) for key, row in rows]
+            rows: Any = await client.xrange(self._stream, min=behind(after), count=limit)
+        return [group_of((key, row[b"n"], row[b"t"], row[b"o"], row[b"b"])) for key, row in rows]
 
     async def dead_letters(self, after: object = None, limit: int = 100) -> Sequence[DeadLetter]:
         """Read dead letters; see `InspectableOutbox.dead_letters`."""
         async with self._translated() as client:
-            rows: Any = await client.xrange(self._rejected, min=_from(after), count=limit)
+            rows: Any = await client.xrange(self._rejected, min=behind(after), count=limit)
         return [
             DeadLetter(
                 event=row[b"e"], status=int(row[b"s"]), message=row[b"m"].decode(), rejected_ms=int(row[b"t"]), key=key
@@ -208,7 +226,7 @@ class RedisOutbox:
         while letters := await self.dead_letters(limit=1000):
             await self.store(list(groups_of(letters)))
             async with self._translated() as client:
-                await client.xdel(self._rejected, *(_key(letter) for letter in letters))
+                await client.xdel(self._rejected, *(key_of(letter) for letter in letters))
             count += len(letters)
         return count
 
@@ -245,32 +263,53 @@ class RedisOutbox:
     # --- storing ---------------------------------------------------------------------------------------------------
 
     async def _write(self) -> None:
-        """Store what waits, and what comes to wait in the meantime: one script at a time, in order."""
-        while self._stores:
-            batch = [self._stores.popleft() for _ in range(len(self._stores))]
+        """Do what waits, and what comes to wait in the meantime: one script at a time, in order."""
+        while self._calls:
+            calls = [self._calls.popleft() for _ in range(len(self._calls))]
+            exchange = merged(calls)
             self._number += 1
             try:
                 try:
-                    await self._store([group for groups, _ in batch for group in groups])
+                    claimed = await self._exchange(exchange)
                 except asyncio.CancelledError:  # the loop ends: those who wait cannot do without the outcome
-                    await self._store([group for groups, _ in batch for group in groups])
+                    claimed = await self._exchange(exchange)
             except (OutboxError, asyncio.CancelledError) as exc:
-                for _, future in batch:
-                    _answer(future, exc)
+                for call in calls:
+                    _answer(call.outcome, exc)
             else:
-                for _, future in batch:
-                    _answer(future, None)
+                for call, share in shared_out(calls, claimed):
+                    _answer(call.outcome, share)
 
-    async def _store(self, groups: Sequence[EventGroup]) -> None:
-        """Store groups under the present number, which has Redis pass over those that it has already."""
+    async def _exchange(self, exchange: Exchange) -> list[ClaimedGroup]:
+        """Do one step under the present number, which has Redis pass over what it has done already."""
+        done = [group for group in exchange.done if key_of(group) in self._claimed]
         keys = (self._stream, self._sizes, f"{self._alive}{self._me}:stored")
-        size, events = sum(len(group.body) for group in groups), sum(group.count for group in groups)
-        arguments = [field for group in groups for field in _fields(group)]
-        async with self._translated() as client:
-            head = (self._number, self._max_bytes, size, events)
-            stored: Any = await client.eval(scripts.STORE, 3, *keys, *head, *arguments)
-        if not stored:
-            raise OutboxFullError(self._max_bytes)
+        claims = exchange.max_events > 0  # if not, somebody may be claiming beside it, and lose an answer of his own
+        async with self._translated() as client, self._claiming if claims else contextlib.nullcontext():
+            lost_before = self._lost_an_answer
+            self._lost_an_answer = lost_before or claims
+            answer: Any = await client.eval(scripts.EXCHANGE, 3, *keys, *self._exchange_arguments(exchange, done))
+            if claims and answer != _DONE_BEFORE:
+                self._lost_an_answer = lost_before
+            if answer == _NO_ROOM:
+                raise OutboxFullError(self._max_bytes)
+            for group in done:
+                self._claimed.pop(key_of(group), None)
+            rows = [] if answer == _DONE_BEFORE else answer
+            claimed = [own_group_of(row, exchange.groups) if len(row) == _OWN else group_of(row) for row in rows]
+            self._note(claimed)
+        return claimed
+
+    def _exchange_arguments(self, exchange: Exchange, done: Sequence[ClaimedGroup]) -> list[Any]:
+        """List what the script is told: how far it may go, what to forget, what to add."""
+        size, events = sum(len(group.body) for group in exchange.groups), sum(group.count for group in exchange.groups)
+        arguments: list[Any] = [self._group, self._me, self._alive, exchange.max_events, exchange.max_bytes, _ALIVE_MS]
+        arguments += [self._number, self._max_bytes, size, events, len(done)]
+        for group in done:
+            arguments += [key_of(group), *self._claimed[key_of(group)]]
+        for added in exchange.groups:
+            arguments += fields_of(added)
+        return arguments
 
     # --- connection ------------------------------------------------------------------------------------------------
 
@@ -281,8 +320,9 @@ class RedisOutbox:
         """Find the client of the running loop; connections of another loop are of no use in this one."""
         if self._redis is None or not self._is_here():
             self._loop = asyncio.get_running_loop()
-            self._redis, self._beating, self._writing = _client(self._url), None, None
+            self._redis, self._beating, self._writing = make_client(self._url), None, None
             self._claiming = asyncio.Lock()
+            self._calls.clear()  # whoever made them has ended with his loop
         return self._redis
 
     @asynccontextmanager
@@ -297,7 +337,7 @@ class RedisOutbox:
             if _lacks_group(exc):
                 with contextlib.suppress(RedisError, OSError, TimeoutError):
                     await self._make_group(self._connected())
-            raise OutboxError(f"the outbox in Redis fails: {_words(exc)}") from exc
+            raise OutboxError(f"the outbox in Redis fails: {words(exc)}") from exc
         if _cancels() > cancels:  # it was swallowed, and the command tried again: the next wait has to notice
             cancel_again()
 
@@ -330,21 +370,6 @@ _leaked: Final[list[object]] = []
 """Clients that a fork left behind; see `RedisOutbox.after_fork`."""
 
 
-def _client(url: str) -> Redis:
-    options: dict[str, Any] = {
-        "socket_timeout": _TIMEOUT,
-        "socket_connect_timeout": _TIMEOUT,
-        "decode_responses": False,
-        # Once more, at once: a connection from the pool may have been closed since. Each script may be run twice.
-        "retry": Retry(NoBackoff(), 1),
-    }
-    with contextlib.suppress(ImportError):  # before redis-py 7; later ones look on the disk, in the event loop
-        from redis.driver_info import DriverInfo  # noqa: PLC0415
-
-        options["driver_info"] = DriverInfo(lib_version=redis.__version__)
-    return Redis.from_url(url, **options)
-
-
 def _lacks_group(exc: Exception) -> bool:
     """Say whether the stream is missing: nobody has opened it yet, or everything was deleted."""
     return isinstance(exc, ResponseError) and "NOGROUP" in str(exc)
@@ -355,37 +380,12 @@ def _cancels() -> int:
     return 0 if task is None else task.cancelling()
 
 
-def _group(row: Sequence[Any]) -> ClaimedGroup:
-    key, count, oldest_ms, origin, body = row
-    return ClaimedGroup(key=key, count=int(count), oldest_ms=int(oldest_ms), origin=origin.decode(), body=body)
-
-
-def _fields(group: EventGroup) -> tuple[int, int, str, bytes]:
-    return group.count, group.oldest_ms, group.origin, group.body
-
-
-def _key(item: ClaimedGroup | DeadLetter) -> bytes:
-    if not isinstance(item.key, bytes):
-        raise TypeError("this comes from another outbox")
-    return item.key
-
-
-def _from(after: object) -> str:
-    """Say where a range begins: behind a key, or at the first."""
-    return f"({after.decode()}" if isinstance(after, bytes) else "-"
-
-
-def _answer(future: "asyncio.Future[None]", error: BaseException | None) -> None:
+def _answer(future: "asyncio.Future[_Result]", outcome: _Result | BaseException) -> None:
     if future.done():
         return
-    if error is None:
-        future.set_result(None)
-    elif isinstance(error, asyncio.CancelledError):
+    if isinstance(outcome, asyncio.CancelledError):
         future.cancel()
+    elif isinstance(outcome, BaseException):
+        future.set_exception(outcome)
     else:
-        future.set_exception(error)
-
-
-def _words(exc: BaseException) -> str:
-    """Say what went wrong; a timeout of asyncio's has no words of its own."""
-    return str(exc) or type(exc).__name__
+        future.set_result(outcome)

@@ -9,66 +9,7 @@ The consumer "(released)" holds what was given back. It is never alive, so the n
 
 from typing import Final
 
-STORE: Final = """
-local stream, sizes, mark = KEYS[1], KEYS[2], KEYS[3]
-local number, max_bytes, bytes, events = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-if number <= tonumber(redis.call('GET', mark) or '0') then return 1 end  -- the answer was lost, not the groups
-if tonumber(redis.call('HGET', sizes, 'bytes') or '0') + bytes > max_bytes then return 0 end
-for i = 5, #ARGV, 4 do
-  redis.call('XADD', stream, '*', 'n', ARGV[i], 't', ARGV[i + 1], 'o', ARGV[i + 2], 'b', ARGV[i + 3])
-end
-redis.call('HINCRBY', sizes, 'bytes', bytes)
-redis.call('HINCRBY', sizes, 'events', events)
-redis.call('SET', mark, number, 'EX', 3600)
-return 1
-"""
-
-BEAT: Final = """
-if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then redis.call('SET', KEYS[1], '1', 'PX', ARGV[1]) end
-return 1
-"""
-
-CLAIM: Final = """
-redis.replicate_commands()  -- Redis 6 asks for it, before it lets a script write what it has read
-local stream, group, me, alive = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local max_events, max_bytes, events, bytes, claimed = tonumber(ARGV[4]), tonumber(ARGV[5]), 0, 0, {}
-local function enough() return events >= max_events or bytes >= max_bytes end
-local function take(entries)
-  for _, entry in ipairs(entries or {}) do
-    if entry and entry[2] then
-      local fields = entry[2]
-      events, bytes = events + tonumber(fields[2]), bytes + #fields[8]
-      claimed[#claimed + 1] = {entry[1], fields[2], fields[4], fields[6], fields[8]}
-    end
-  end
-end
-local pending = redis.call('XPENDING', stream, group)
-for _, consumer in ipairs(pending[4] or {}) do
-  local name = consumer[1]
-  if name ~= me and not enough() and redis.call('EXISTS', alive .. name) == 0 then
-    local held = redis.call('XPENDING', stream, group, '-', '+', 1000, name)
-    for _, entry in ipairs(held) do
-      if enough() then break end
-      take(redis.call('XCLAIM', stream, group, me, 0, entry[1]))
-    end
-    if #redis.call('XPENDING', stream, group, '-', '+', 1, name) == 0 then
-      redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
-    end
-  end
-end
-while not enough() do
-  local answer = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', 1, 'STREAMS', stream, '>')
-  if not answer or not answer[1] then break end
-  take(answer[1][2])
-end
-return claimed
-"""
-
-SETTLE: Final = """
-redis.replicate_commands()
-local stream, sizes, rejected, group, me = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
-local at = 3
-local function argument() at = at + 1; return ARGV[at - 1] end
+_REMOVE: Final = """
 local function remove(id, bytes, events)
   if redis.call('XACK', stream, group, id) == 0 then return false end
   redis.call('XDEL', stream, id)
@@ -76,6 +17,105 @@ local function remove(id, bytes, events)
   redis.call('HINCRBY', sizes, 'events', -events)
   return true
 end
+"""
+"""Needs `stream`, `sizes` and `group`."""
+
+_CLAIM: Final = """
+local events, bytes, claimed = 0, 0, {}
+local function enough() return events >= max_events or bytes >= max_bytes end
+local function take(entries)
+  for _, entry in ipairs(entries or {}) do
+    if entry and entry[2] then
+      local fields = entry[2]
+      events, bytes = events + tonumber(fields[2]), bytes + #fields[8]
+      claimed[#claimed + 1] = known[entry[1]] and {entry[1], known[entry[1]]}
+        or {entry[1], fields[2], fields[4], fields[6], fields[8]}
+    end
+  end
+end
+local function take_over(consumers)
+  for _, consumer in ipairs(consumers or {}) do
+    local name = consumer[1]
+    if name ~= me and not enough() and redis.call('EXISTS', alive .. name) == 0 then
+      local held = redis.call('XPENDING', stream, group, '-', '+', 1000, name)
+      for _, entry in ipairs(held) do
+        if enough() then break end
+        take(redis.call('XCLAIM', stream, group, me, 0, entry[1]))
+      end
+      if #redis.call('XPENDING', stream, group, '-', '+', 1, name) == 0 then
+        redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
+      end
+    end
+  end
+end
+local function claim()
+  take_over(redis.call('XPENDING', stream, group)[4])
+  while not enough() do
+    local answer = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', 1, 'STREAMS', stream, '>')
+    if not answer or not answer[1] then break end
+    take(answer[1][2])
+  end
+  return claimed
+end
+"""
+"""Needs `stream`, `group`, `me`, `alive`, `max_events`, `max_bytes`, and `known`: the bodies of these entries' IDs stay
+here, and the number found for them comes instead."""
+
+EXCHANGE: Final = (
+    """
+redis.replicate_commands()  -- Redis 6 asks for it, before it lets a script write what it has read
+local stream, sizes, mark, group, me, alive = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3]
+local max_events, max_bytes, known, alive_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), {}, ARGV[6]
+local number, bound, added, added_events = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local first = 12 + 3 * tonumber(ARGV[11])
+"""
+    + _REMOVE
+    + _CLAIM
+    + """
+if number <= tonumber(redis.call('GET', mark) or '0') then return 1 end  -- the answer was lost, not the groups
+local freed = 0
+for i = 12, first - 1, 3 do freed = freed + tonumber(ARGV[i + 1]) end
+if added > 0 and tonumber(redis.call('HGET', sizes, 'bytes') or '0') - freed + added > bound then return 0 end
+for i = first, #ARGV, 4 do
+  local id = redis.call('XADD', stream, '*', 'n', ARGV[i], 't', ARGV[i + 1], 'o', ARGV[i + 2], 'b', ARGV[i + 3])
+  known[id] = (i - first) / 4
+end
+redis.call('HINCRBY', sizes, 'bytes', added)
+redis.call('HINCRBY', sizes, 'events', added_events)
+redis.call('SET', mark, number, 'EX', 3600)
+-- From here on nothing may fail: it is stored. Without a group there is nothing to settle, and claiming waits.
+if redis.pcall('XPENDING', stream, group).err then return {} end
+for i = 12, first - 1, 3 do remove(ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])) end
+if max_events == 0 then return {} end
+redis.call('SET', alive .. me, '1', 'PX', alive_ms)
+return claim()
+"""
+)
+
+CLAIM: Final = (
+    """
+redis.replicate_commands()
+local stream, group, me, alive, known = KEYS[1], ARGV[1], ARGV[2], ARGV[3], {}
+local max_events, max_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+"""
+    + _CLAIM
+    + "return claim()\n"
+)
+
+BEAT: Final = """
+if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then redis.call('SET', KEYS[1], '1', 'PX', ARGV[1]) end
+return 1
+"""
+
+SETTLE: Final = (
+    """
+redis.replicate_commands()
+local stream, sizes, rejected, group, me = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
+local at = 3
+local function argument() at = at + 1; return ARGV[at - 1] end
+"""
+    + _REMOVE
+    + """
 for _ = 1, tonumber(argument()) do
   remove(argument(), tonumber(argument()), tonumber(argument()))
 end
@@ -99,6 +139,7 @@ for _ = 1, tonumber(argument()) do
 end
 return 1
 """
+)
 
 RELEASE: Final = """
 redis.replicate_commands()

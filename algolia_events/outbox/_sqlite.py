@@ -13,13 +13,13 @@ from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxS
 from algolia_events.errors import ConfigurationError, OutboxFullError
 from algolia_events.outbox._claim_leases import LeaseLocks
 from algolia_events.outbox._claim_locks import KernelLocks, kernel_has_claim_locks
+from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._sqlite_store import SQLiteStore
 from algolia_events.outbox._worker import Worker, answer, hand_over, outlast
 
 Synchronous = Literal["normal", "full"]
 
 _Result = TypeVar("_Result")
-_Store = tuple[Sequence[EventGroup], "asyncio.Future[None]"]
 _DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024
 _SMALLEST_MAX_BYTES: Final = 1024 * 1024
 
@@ -58,7 +58,7 @@ class SQLiteOutbox:
             locks=partial(KernelLocks if kernel_has_claim_locks() else LeaseLocks, Path(f"{self._path}-locks")),
         )
         self._worker: Worker | None = None
-        self._stores: deque[_Store] = deque()
+        self._calls: deque[Call] = deque()
         watch_forks(self)
 
     @property
@@ -71,13 +71,23 @@ class SQLiteOutbox:
         await self._run(self._store.open)
 
     async def store(self, groups: Sequence[EventGroup]) -> None:
-        """Keep groups; see `Outbox.store`. What is stored at the same time shares one commit."""
-        if not groups:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stores.append((groups, future))
-        self._thread().submit(partial(_commit, self._store, self._stores))
-        await outlast(future)
+        """Keep groups; see `Outbox.store`."""
+        await self.exchange(groups)
+
+    async def exchange(
+        self,
+        groups: Sequence[EventGroup],
+        *,
+        done: Sequence[ClaimedGroup] = (),
+        max_events: int = 0,
+        max_bytes: int = 0,
+    ) -> Sequence[ClaimedGroup]:
+        """Settle, keep and claim; see `ExchangingOutbox.exchange`. Calls at the same time share one commit."""
+        outcome: asyncio.Future[Sequence[ClaimedGroup]] = asyncio.get_running_loop().create_future()
+        exchange = Exchange(groups=groups, done=done, max_events=max_events, max_bytes=max_bytes)
+        self._calls.append(Call(exchange, outcome))
+        self._thread().submit(partial(_commit, self._store, self._calls))
+        return await outlast(outcome)
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         """Take groups to send; see `Outbox.claim`."""
@@ -125,7 +135,7 @@ class SQLiteOutbox:
     def after_fork(self) -> None:
         """Begin anew in a forked child: thread, connection and claims are the parent's."""
         self._worker = None
-        self._stores = deque()
+        self._calls = deque()
         self._store.abandon()
 
     async def _run(self, job: Callable[[], _Result]) -> _Result:
@@ -144,21 +154,21 @@ class SQLiteOutbox:
             warnings.warn(f"unclosed outbox {self._path}; await aclose()", ResourceWarning, 2, self)
 
 
-def _commit(store: SQLiteStore, waiting: "deque[_Store]") -> None:
-    """Write whatever waits to be stored in one transaction; the calls that come after it find nothing left."""
-    batch = []
+def _commit(store: SQLiteStore, waiting: "deque[Call]") -> None:
+    """Do whatever waits in one transaction; the calls that come after it find nothing left."""
+    calls = []
     while waiting:
-        batch.append(waiting.popleft())
-    if not batch:
+        calls.append(waiting.popleft())
+    if not calls:
         return
     try:
-        store.store([group for groups, _ in batch for group in groups])
+        claimed = store.exchange(merged(calls))
     except OutboxFullError:
-        for groups, future in batch:  # together they are too much; some may fit
-            answer(future, partial(store.store, groups))
+        for call in calls:  # together they are too much; some may fit
+            answer(call.outcome, partial(store.exchange, call.exchange))
     except Exception as exc:  # noqa: BLE001 - it belongs to those who wait
-        for _, future in batch:
-            hand_over(future, None, exc)
+        for call in calls:
+            hand_over(call.outcome, None, exc)
     else:
-        for _, future in batch:
-            hand_over(future, None, None)
+        for call, share in shared_out(calls, claimed):
+            hand_over(call.outcome, share, None)

@@ -14,6 +14,11 @@ _APPLICATION_ID: Final = 0x416C4576
 """Marks the file as ours ("AlEv")."""
 _SIDE_FILES: Final = ("", "-wal", "-shm")
 _BUSY_SECONDS: Final = 10.0
+_PAGE_BYTES: Final = 16 * 1024
+"""Of a new file. A group of 1000 events takes 20 pages in place of the usual 77, which halves its cost; a commit of one
+event writes two."""
+_CHECKPOINT_BYTES: Final = 12 * 1024 * 1024
+"""How far the log grows before it is copied into the file: what has been sent by then is not copied at all."""
 _NETWORK: Final = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
     | {"ocfs2", "orangefs", "pvfs2", "smb3", "smbfs", "virtiofs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"}
@@ -102,12 +107,21 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
         raise OutboxError(f"{path} is a database of something else; choose another path for the outbox")
     if version > SCHEMA_VERSION:
         raise OutboxError(f"{path} was made by a newer version of this library (schema {version})")
+    if not tables:
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
+    page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_BYTES // page_bytes}")
     connection.execute("PRAGMA journal_size_limit = 16777216")
     connection.execute("PRAGMA secure_delete = OFF")  # some builds overwrite what is deleted, which doubles the writing
     if not tables:
         connection.executescript(_SCHEMA)
+
+
+def write_mark(connection: sqlite3.Connection) -> None:
+    """Mark the file as ours, once more: the least that can be written."""
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
 
 
 def move_aside(path: Path) -> Path:

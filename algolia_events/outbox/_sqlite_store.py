@@ -3,16 +3,18 @@
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
 from algolia_events.errors import OutboxError, OutboxFullError
+from algolia_events.outbox import _sqlite_rows as rows
 from algolia_events.outbox._claim_locks import WHOLE_STORE, ClaimLocks, KernelLocks
+from algolia_events.outbox._exchange import Exchange
 from algolia_events.outbox._letters import groups_of
-from algolia_events.outbox._sqlite_file import connect, move_aside, refuse_network_file_system
+from algolia_events.outbox._sqlite_file import connect, move_aside, refuse_network_file_system, write_mark
 
 _log: Final = logging.getLogger("algolia_events")
 _Result = TypeVar("_Result")
@@ -21,8 +23,8 @@ _PASSING: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL})
 """Errors after which the connection is as good as before."""
 _PRIMARY_CODE: Final = 0xFF
 _CANDIDATES: Final = 100
+"""Rows that are looked at together in search of one to claim."""
 _WAIT_FOR_OPENING_SECONDS: Final = 10.0
-_MAX_DEAD_LETTERS: Final = 100_000
 
 
 class _Key(NamedTuple):
@@ -49,16 +51,16 @@ class SQLiteStore:
     # --- what an outbox does ---------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open the file, unless it is open."""
-        self._attempt(lambda _: None)
+        """Open the file, and write what it holds already: one that is open may have become full or read-only."""
+        self._attempt(write_mark)
 
-    def store(self, groups: Sequence[EventGroup]) -> None:
-        """Keep groups in one transaction."""
-        self._attempt(lambda db: self._store(db, groups))
+    def exchange(self, exchange: Exchange) -> list[ClaimedGroup]:
+        """Delete, keep, and lock what is oldest, in one transaction."""
+        return self._attempt(lambda db: self._exchange(db, exchange))
 
     def claim(self, max_events: int, max_bytes: int) -> list[ClaimedGroup]:
         """Lock rows and read them."""
-        return self._attempt(lambda db: self._claim(db, max_events, max_bytes))
+        return self._attempt(lambda db: self._claim(db, max_events, max_bytes, {}))
 
     def settle(
         self, done: Sequence[ClaimedGroup], rejected: Sequence[DeadLetter], left: Sequence[ClaimedGroup]
@@ -68,7 +70,7 @@ class SQLiteStore:
 
     def sizes(self) -> OutboxSizes:
         """Count rows."""
-        return self._attempt(_sizes)
+        return self._attempt(rows.sizes)
 
     def groups(self, after: object, limit: int) -> list[ClaimedGroup]:
         """Read rows without locking them."""
@@ -76,7 +78,7 @@ class SQLiteStore:
 
     def dead_letters(self, after: object, limit: int) -> list[DeadLetter]:
         """Read dead letters."""
-        return self._attempt(lambda db: _read_letters(db, _number(after), limit))
+        return self._attempt(lambda db: rows.read_letters(db, _number(after), limit))
 
     def retry_dead_letters(self) -> int:
         """Move all dead letters back among the groups, in one transaction."""
@@ -127,7 +129,10 @@ class SQLiteStore:
         refuse_network_file_system(self._path.parent)
         with self._opening():
             self._connection = connect(self._path, self._synchronous)
-        self._file = self._identity()
+            file = self._identity()  # before anybody else may move it aside
+        if file != self._file:  # what was claimed in another file would shadow rows of this one
+            self._unlock(tuple(self._claimed))
+            self._file = file
         return self._connection
 
     def _disconnect(self) -> None:
@@ -171,10 +176,21 @@ class SQLiteStore:
 
     # --- storing ---------------------------------------------------------------------------------------------------
 
-    def _store(self, db: sqlite3.Connection, groups: Sequence[EventGroup]) -> None:
-        with _transaction(db):
-            self._check_room(db, sum(len(group.body) for group in groups))
-            _insert(db, groups)
+    def _exchange(self, db: sqlite3.Connection, exchange: Exchange) -> list[ClaimedGroup]:
+        deleted = self._ours(exchange.done)
+        claimed: list[ClaimedGroup] = []
+        try:
+            with rows.transaction(db):
+                rows.delete(db, deleted)
+                self._check_room(db, sum(len(group.body) for group in exchange.groups))
+                new = rows.insert(db, exchange.groups)
+                # Locked before the commit: nobody else sees a row of these that he could have first.
+                claimed = self._claim(db, exchange.max_events, exchange.max_bytes, new)
+        except BaseException:
+            self._unlock(self._ours(claimed))
+            raise
+        self._unlock(deleted)
+        return claimed
 
     def _check_room(self, db: sqlite3.Connection, size: int) -> None:
         page, pages, free = (
@@ -185,44 +201,40 @@ class SQLiteStore:
 
     # --- claiming --------------------------------------------------------------------------------------------------
 
-    def _claim(self, db: sqlite3.Connection, max_events: int, max_bytes: int) -> list[ClaimedGroup]:
+    def _claim(
+        self, db: sqlite3.Connection, max_events: int, max_bytes: int, known: Mapping[int, EventGroup]
+    ) -> list[ClaimedGroup]:
+        """Lock rows until it is enough, and read those that are not `known`."""
         claimed: list[ClaimedGroup] = []
         events = size = 0
+        candidates = rows.numbers(db, _CANDIDATES)
         try:
-            for number in self._unclaimed(db):
-                group = self._lock_and_read(db, number)
-                if group is None:
-                    continue
-                claimed.append(group)
-                events += group.count
-                size += len(group.body)
-                if events >= max_events or size >= max_bytes:
-                    break
+            while events < max_events and size < max_bytes and (number := next(candidates, None)) is not None:
+                group = self._lock_and_read(db, number, known)
+                if group is not None:
+                    claimed.append(group)
+                    events += group.count
+                    size += len(group.body)
         except BaseException:
             self._unlock(self._ours(claimed))
             raise
         return claimed
 
-    def _unclaimed(self, db: sqlite3.Connection) -> Iterator[int]:
-        after = 0
-        query = "SELECT id FROM groups WHERE id > ? ORDER BY id LIMIT ?"
-        while numbers := [row[0] for row in db.execute(query, (after, _CANDIDATES))]:
-            yield from (number for number in numbers if number not in self._claimed)
-            after = numbers[-1]
-
-    def _lock_and_read(self, db: sqlite3.Connection, number: int) -> ClaimedGroup | None:
-        """Make a row ours; None where another process has it, or has settled it since it was seen."""
+    def _lock_and_read(
+        self, db: sqlite3.Connection, number: int, known: Mapping[int, EventGroup]
+    ) -> ClaimedGroup | None:
+        """Make a row ours; None where it is, where another process has it, or has settled it since it was seen."""
         locks = self._held_locks()
-        if not locks.take(number):
+        if number in self._claimed or not locks.take(number):
             return None
-        row = db.execute(_SELECT + "WHERE id = ?", (number,)).fetchone()
+        row = _row(number, known[number]) if number in known else rows.read(db, number)
         if row is None:
             locks.drop(number)
             return None
         self._claimed.add(number)
         return self._group(row)
 
-    def _group(self, row: tuple[int, int, int, str, bytes]) -> ClaimedGroup:
+    def _group(self, row: rows.Row) -> ClaimedGroup:
         number, count, oldest_ms, origin, body = row
         return ClaimedGroup(key=_Key(self._file, number), count=count, oldest_ms=oldest_ms, origin=origin, body=body)
 
@@ -241,15 +253,11 @@ class SQLiteStore:
         left: Sequence[ClaimedGroup],
     ) -> None:
         deleted, changed = self._ours(done), self._ours(left)
-        with _transaction(db):
-            db.executemany("DELETE FROM groups WHERE id = ?", [(number,) for number in deleted])
-            # What comes back whole need not be written again.
-            db.executemany(
-                "UPDATE groups SET count = ?, oldest_ms = ?, size = ?, body = ? WHERE id = ? AND count != ?",
-                [(g.count, g.oldest_ms, len(g.body), g.body, n, g.count) for n, g in changed.items()],
-            )
+        with rows.transaction(db):
+            rows.delete(db, deleted)
+            rows.cut(db, changed)
             if rejected:
-                _keep_letters(db, rejected)
+                rows.keep_letters(db, rejected)
         self._unlock((*deleted, *changed))
 
     def _unlock(self, numbers: Iterable[int]) -> None:
@@ -269,20 +277,19 @@ class SQLiteStore:
     # --- looking into it -------------------------------------------------------------------------------------------
 
     def _read(self, db: sqlite3.Connection, after: int, limit: int) -> list[ClaimedGroup]:
-        rows = db.execute(_SELECT + "WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
-        return [self._group(row) for row in rows]
+        return [self._group(row) for row in rows.read_after(db, after, limit)]
 
     def _retry_dead_letters(self, db: sqlite3.Connection) -> int:
-        with _transaction(db):
-            letters = _read_letters(db, 0, -1)
+        with rows.transaction(db):
+            letters = rows.read_letters(db, 0, -1)
             db.execute("DELETE FROM rejected")
-            _insert(db, groups_of(letters))
+            rows.insert(db, groups_of(letters))
         return len(letters)
 
     def _purge(self, db: sqlite3.Connection, *, events: bool, dead_letters: bool) -> int:
         purged = 0
         if events:
-            while groups := self._claim(db, 100_000, 64 * 1024 * 1024):
+            while groups := self._claim(db, 100_000, 64 * 1024 * 1024, {}):
                 purged += sum(group.count for group in groups)
                 self._settle(db, groups, (), ())
         if dead_letters:
@@ -290,57 +297,12 @@ class SQLiteStore:
         return purged
 
 
-_SELECT: Final = "SELECT id, count, oldest_ms, origin, body FROM groups "
 _leaked: Final[list[object]] = []
 """Connections that a fork left behind; see `SQLiteStore.abandon`."""
 
 
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Write all or nothing. It begins as a writer: to become one later could fail however long one waits."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-        raise
-
-
-def _insert(db: sqlite3.Connection, groups: Iterable[EventGroup]) -> None:
-    db.executemany(
-        "INSERT INTO groups (count, oldest_ms, origin, size, body) VALUES (?, ?, ?, ?, ?)",
-        [(g.count, g.oldest_ms, g.origin, len(g.body), g.body) for g in groups],
-    )
-
-
-def _keep_letters(db: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
-    db.executemany(
-        "INSERT INTO rejected (rejected_ms, status, message, event) VALUES (?, ?, ?, ?)",
-        [(letter.rejected_ms, letter.status, letter.message, letter.event) for letter in letters],
-    )
-    db.execute("DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (_MAX_DEAD_LETTERS,))
-
-
-def _sizes(db: sqlite3.Connection) -> OutboxSizes:
-    groups, events, size = db.execute(
-        "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(size), 0) FROM groups"
-    ).fetchone()
-    first = db.execute("SELECT oldest_ms FROM groups ORDER BY id LIMIT 1").fetchone()
-    rejected = db.execute("SELECT count(*) FROM rejected").fetchone()[0]
-    return OutboxSizes(events=events, groups=groups, bytes=size, rejected=rejected, oldest_ms=first and first[0])
-
-
-def _read_letters(db: sqlite3.Connection, after: int, limit: int) -> list[DeadLetter]:
-    rows = db.execute(
-        "SELECT id, rejected_ms, status, message, event FROM rejected WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
-    )
-    return [
-        DeadLetter(event=event, status=status, message=message, rejected_ms=rejected_ms, key=number)
-        for number, rejected_ms, status, message, event in rows
-    ]
+def _row(number: int, group: EventGroup) -> rows.Row:
+    return number, group.count, group.oldest_ms, group.origin, group.body
 
 
 def _number(key: object) -> int:

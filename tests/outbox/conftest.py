@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from support.binaries import require_binary
-from support.groups import MakeOutbox
+from support.groups import MakeOutbox, OwnOutbox
 from support.redis_server import RedisServer
 
-from algolia_events.abc import InspectableOutbox
 from algolia_events.outbox import MemoryOutbox, RedisOutbox, SQLiteOutbox
 
 
@@ -26,8 +25,8 @@ async def make_outbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
     async with AsyncExitStack() as stack:
         in_memory: dict[int, MemoryOutbox] = {}
 
-        async def make(max_bytes: int = 64 * 1024 * 1024) -> InspectableOutbox:
-            outbox: InspectableOutbox
+        async def make(max_bytes: int = 64 * 1024 * 1024) -> OwnOutbox:
+            outbox: OwnOutbox
             if request.param == "sqlite":
                 outbox = SQLiteOutbox(tmp_path / "events.db", max_bytes=max_bytes)
             elif request.param == "redis":
@@ -43,5 +42,5 @@ async def make_outbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
 
 
 @pytest.fixture
-async def outbox(make_outbox: MakeOutbox) -> InspectableOutbox:
+async def outbox(make_outbox: MakeOutbox) -> OwnOutbox:
     return await make_outbox()

@@ -3,16 +3,21 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
+from support.clock import HandClock
 from support.groups import events_in
+from support.rigs import turns
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs
-from algolia_events.abc import Outbox
+from algolia_events._durable import DurableQueue
+from algolia_events._retry import Accepted
+from algolia_events.abc import Hook, Outbox
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.errors import ConfigurationError, EventRejectedError, OutboxError
 from algolia_events.outbox import ClaimedGroup, EventGroup, MemoryOutbox
-from algolia_events.reports import HealthState, QueueStats
+from algolia_events.reports import Health, HealthState, QueueStats
 from algolia_events.sandbox import Hang, Sandbox, Status
 
 QUICK = RetryOptions(backoff_base=0.01, backoff_cap=0.05)
@@ -56,6 +61,12 @@ class MoodyOutbox(MemoryOutbox):
     def __init__(self, *, fails: bool = False) -> None:
         super().__init__()
         self.fails = fails
+        self.openings = 0
+
+    async def open(self) -> None:
+        self.openings += 1
+        if self.fails:
+            raise OutboxError("the disk is gone")
 
     async def store(self, groups: Sequence[EventGroup]) -> None:
         if self.fails:
@@ -66,6 +77,16 @@ class MoodyOutbox(MemoryOutbox):
         if self.fails:
             raise OutboxError("the disk is gone")
         return await super().claim(max_events, max_bytes)
+
+
+class StateHook(Hook):
+    """Notes the states that it is told of."""
+
+    def __init__(self) -> None:
+        self.states: list[HealthState] = []
+
+    def state_changed(self, health: Health) -> None:
+        self.states.append(health.state)
 
 
 async def test_what_is_flushed_has_gone_through_the_outbox_to_the_server() -> None:
@@ -299,6 +320,77 @@ async def test_a_flush_that_runs_out_of_time_says_what_is_stored() -> None:
     assert (report.timed_out, report.stored, report.pending) == (True, 10, 0)
 
 
+@pytest.mark.parametrize("deliver", [True, False], ids=["sends", "only stores"])
+async def test_health_heals_without_an_event(clock: HandClock, deliver: bool) -> None:
+    """An outbox is looked at once a second while it fails, and left in peace once it works."""
+    outbox = MoodyOutbox(fails=True)
+    hook = StateHook()
+    queue = DurableQueue(take if deliver else None, outbox, clock=clock, hooks=[hook])
+    await queue.start()
+    before = queue.health()
+
+    await pass_time(clock, 10.0)
+    looked_while_it_failed = outbox.openings
+    outbox.fails = False
+    await pass_time(clock, 2.0)
+    after = queue.health()
+    looked = outbox.openings
+    await pass_time(clock, 3600.0)
+    await queue.aclose()
+
+    assert (before.state, before.reason) == (HealthState.DEGRADED, "the disk is gone")
+    assert 9 <= looked_while_it_failed <= 11
+    assert after.ok
+    assert outbox.openings == looked
+    assert hook.states == [HealthState.DEGRADED, HealthState.OK]
+
+
+async def test_what_was_stored_before_an_outbox_failed_leaves_once_it_works(clock: HandClock) -> None:
+    outbox = MoodyOutbox()
+    await outbox.store([group_of(1), group_of(2)])
+    outbox.fails = True
+    sent: list[bytes] = []
+    queue = DurableQueue(partial(take, sent=sent), outbox, clock=clock)
+    await queue.start()
+    await pass_time(clock, 60.0)
+    sent_while_it_failed = len(sent)
+
+    outbox.fails = False
+    await pass_time(clock, 2.0)
+    await queue.aclose()
+
+    assert sent_while_it_failed == 0
+    assert b"".join(sent).count(b'"objectIDs"') == 2
+
+
+async def test_a_full_outbox_does_not_seem_well_as_long_as_something_waits(clock: HandClock) -> None:
+    outbox = MemoryOutbox(max_bytes=10)
+    hook = StateHook()
+    queue = DurableQueue(None, outbox, clock=clock, hooks=[hook])
+    await queue.start()
+
+    queue.track(event("a"))
+    await pass_time(clock, 60.0)
+    states = list(hook.states)
+    await queue.aclose(0)
+
+    assert states == [HealthState.DEGRADED]
+
+
+async def take(body: bytes, sent: list[bytes] | None = None) -> Accepted:
+    """Accept a request."""
+    if sent is not None:
+        sent.append(body)
+    return Accepted()
+
+
+async def pass_time(clock: HandClock, seconds: float) -> None:
+    """Let time pass in steps of half a second, and everything happen that falls due."""
+    for _ in range(int(seconds * 2)):
+        clock.advance(0.5)
+        await turns()
+
+
 def test_storing_only_needs_an_outbox() -> None:
     with pytest.raises(ConfigurationError, match="needs an outbox"):
         AlgoliaEvents(app_id="APP", api_key="key", deliver=False)
@@ -309,3 +401,23 @@ def test_the_environment_names_the_outbox(tmp_path: object) -> None:
 
     with pytest.raises(ConfigurationError, match="an outbox is"):
         AlgoliaEvents.from_env(environ)
+
+
+async def test_a_flush_waits_for_what_an_earlier_loop_has_stored_as_well() -> None:
+    outbox, sent = MemoryOutbox(), list[bytes]()
+    queue = DurableQueue(lambda body: take(body, sent), outbox, options=QueueOptions(linger=0.1))
+
+    async def earlier() -> None:
+        await queue.start()
+        for number in range(10):
+            queue.track(event(number))
+
+    await asyncio.to_thread(asyncio.run, earlier())
+    queue.track(event(10))
+    first = await queue.flush()
+    queue.track(event(11))
+    second = await queue.flush()
+    await queue.aclose()
+
+    assert (first.delivered, first.stored) == (11, 0)
+    assert (second.delivered, second.stored) == (12, 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.binaries import require_binary
 from support.redis_server import RedisServer
+from support.rigs import until
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs
 from algolia_events.config import QueueOptions, RetryOptions
@@ -124,6 +125,19 @@ async def test_redis_that_is_killed_costs_no_event_and_is_used_again(tmp_path: P
     assert health.state is HealthState.DEGRADED
     assert (report.dropped, report.pending, report.stored) == (0, 0, 0)
     assert len(names(sandbox)) == 200 + meanwhile
+
+
+async def test_redis_that_comes_back_is_noticed_without_an_event(tmp_path: Path) -> None:
+    with RedisServer(require_binary("redis-server"), tmp_path) as server:
+        await asyncio.to_thread(server.stop)
+        async with Sandbox() as sandbox, client(sandbox, RedisOutbox(server.url)) as algolia:
+            before = algolia.health()
+            await asyncio.to_thread(server.start)
+            await until(lambda: algolia.health().ok)
+            tracked = algolia.stats().tracked
+
+    assert before.state is HealthState.DEGRADED
+    assert tracked == 0
 
 
 async def test_redis_that_was_never_there_is_no_reason_not_to_start() -> None:

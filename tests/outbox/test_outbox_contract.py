@@ -5,9 +5,8 @@ from typing import Any
 
 import attrs
 import pytest
-from support.groups import MakeOutbox, bodies, group
+from support.groups import MakeOutbox, OwnOutbox, bodies, group
 
-from algolia_events.abc import InspectableOutbox
 from algolia_events.errors import OutboxFullError
 from algolia_events.outbox import ClaimedGroup, DeadLetter, EventGroup
 
@@ -18,7 +17,7 @@ def letter(event: bytes = b'{"name":"bad"}', message: str = "EventType is requir
     return DeadLetter(event=event, status=422, message=message, rejected_ms=1_750_000_000_000)
 
 
-async def fill(outbox: InspectableOutbox, large: EventGroup) -> tuple[int, OutboxFullError]:
+async def fill(outbox: OwnOutbox, large: EventGroup) -> tuple[int, OutboxFullError]:
     """Store until it is refused; say how many groups went in, and how it was refused."""
     for stored in range(100):
         try:
@@ -28,7 +27,7 @@ async def fill(outbox: InspectableOutbox, large: EventGroup) -> tuple[int, Outbo
     pytest.fail("the outbox has no bound")
 
 
-async def test_what_is_stored_is_claimed_in_order_with_all_that_was_said_of_it(outbox: InspectableOutbox) -> None:
+async def test_what_is_stored_is_claimed_in_order_with_all_that_was_said_of_it(outbox: OwnOutbox) -> None:
     stored = [group("a", "b", origin="x", oldest_ms=5), group("c", origin="y", oldest_ms=3)]
 
     await outbox.store(stored[:1])
@@ -40,13 +39,13 @@ async def test_what_is_stored_is_claimed_in_order_with_all_that_was_said_of_it(o
     ]
 
 
-async def test_an_empty_outbox_has_nothing_to_claim(outbox: InspectableOutbox) -> None:
+async def test_an_empty_outbox_has_nothing_to_claim(outbox: OwnOutbox) -> None:
     claimed = await outbox.claim(*EVERYTHING)
 
     assert list(claimed) == []
 
 
-async def test_a_claimed_group_is_not_claimed_again(outbox: InspectableOutbox) -> None:
+async def test_a_claimed_group_is_not_claimed_again(outbox: OwnOutbox) -> None:
     await outbox.store([group("a"), group("b")])
 
     first = await outbox.claim(1, 1 << 40)
@@ -57,7 +56,7 @@ async def test_a_claimed_group_is_not_claimed_again(outbox: InspectableOutbox) -
 
 
 @pytest.mark.parametrize(("max_events", "max_bytes"), [(3, 1 << 40), (1000, 2 * len(group("a", "b").body))])
-async def test_a_claim_stops_once_it_has_enough(outbox: InspectableOutbox, max_events: int, max_bytes: int) -> None:
+async def test_a_claim_stops_once_it_has_enough(outbox: OwnOutbox, max_events: int, max_bytes: int) -> None:
     await outbox.store([group("a", "b"), group("c", "d"), group("e", "f")])
 
     claimed = await outbox.claim(max_events, max_bytes)
@@ -77,7 +76,7 @@ async def test_what_is_done_is_gone(make_outbox: MakeOutbox) -> None:
     assert bodies(rest) == [group("b").body]
 
 
-async def test_to_settle_twice_does_no_harm(outbox: InspectableOutbox) -> None:
+async def test_to_settle_twice_does_no_harm(outbox: OwnOutbox) -> None:
     await outbox.store([group("a")])
     done = await outbox.claim(*EVERYTHING)
     await outbox.settle(done=done)
@@ -90,7 +89,7 @@ async def test_to_settle_twice_does_no_harm(outbox: InspectableOutbox) -> None:
     assert bodies(await outbox.claim(*EVERYTHING)) == [group("b").body]
 
 
-async def test_what_is_left_can_be_claimed_at_once(outbox: InspectableOutbox) -> None:
+async def test_what_is_left_can_be_claimed_at_once(outbox: OwnOutbox) -> None:
     await outbox.store([group("a", "b")])
 
     await outbox.settle(left=await outbox.claim(*EVERYTHING))
@@ -98,7 +97,7 @@ async def test_what_is_left_can_be_claimed_at_once(outbox: InspectableOutbox) ->
     assert bodies(await outbox.claim(*EVERYTHING)) == [group("a", "b").body]
 
 
-async def test_of_a_group_left_in_part_the_rest_remains(outbox: InspectableOutbox) -> None:
+async def test_of_a_group_left_in_part_the_rest_remains(outbox: OwnOutbox) -> None:
     await outbox.store([group("a", "b", "c")])
     (claimed,) = await outbox.claim(*EVERYTHING)
 
@@ -128,7 +127,7 @@ async def test_dead_letters_are_kept_with_the_servers_words(make_outbox: MakeOut
     assert (await again.sizes()).rejected == 2
 
 
-async def test_dead_letters_can_be_sent_again(outbox: InspectableOutbox) -> None:
+async def test_dead_letters_can_be_sent_again(outbox: OwnOutbox) -> None:
     await outbox.settle(rejected=[letter(b'{"name":"%d"}' % number) for number in range(2500)])
 
     count = await outbox.retry_dead_letters()
@@ -141,7 +140,7 @@ async def test_dead_letters_can_be_sent_again(outbox: InspectableOutbox) -> None
     assert (await outbox.sizes()).rejected == 0
 
 
-async def test_sizes_count_what_is_there_claimed_or_not(outbox: InspectableOutbox) -> None:
+async def test_sizes_count_what_is_there_claimed_or_not(outbox: OwnOutbox) -> None:
     empty = await outbox.sizes()
     await outbox.store([group("a", "b", oldest_ms=9), group("c", oldest_ms=4)])
     await outbox.claim(1, 1 << 40)
@@ -167,7 +166,7 @@ async def test_a_full_outbox_refuses_and_keeps_what_it_has(make_outbox: MakeOutb
     assert sizes.groups == stored - 1
 
 
-async def test_groups_can_be_read_without_a_claim(outbox: InspectableOutbox) -> None:
+async def test_groups_can_be_read_without_a_claim(outbox: OwnOutbox) -> None:
     await outbox.store([group("a"), group("b"), group("c")])
 
     first = await outbox.groups(limit=2)
@@ -177,7 +176,7 @@ async def test_groups_can_be_read_without_a_claim(outbox: InspectableOutbox) -> 
     assert len(await outbox.claim(*EVERYTHING)) == 3
 
 
-async def test_a_purge_spares_what_is_being_sent(outbox: InspectableOutbox) -> None:
+async def test_a_purge_spares_what_is_being_sent(outbox: OwnOutbox) -> None:
     await outbox.store([group("a"), group("b", "c")])
     claimed = await outbox.claim(1, 1 << 40)
     await outbox.settle(rejected=[letter()])
@@ -204,7 +203,7 @@ async def test_closing_gives_back_what_was_claimed_and_keeps_all(make_outbox: Ma
     assert bodies(await again.claim(*EVERYTHING)) == [group("a").body]
 
 
-async def test_many_at_once_are_all_kept_and_each_claimed_once(outbox: InspectableOutbox) -> None:
+async def test_many_at_once_are_all_kept_and_each_claimed_once(outbox: OwnOutbox) -> None:
     async def use(number: int) -> list[ClaimedGroup]:
         await outbox.store([group(f"{number}-{turn}") for turn in range(5)])
         return list(await outbox.claim(5, 1 << 40))
@@ -215,7 +214,7 @@ async def test_many_at_once_are_all_kept_and_each_claimed_once(outbox: Inspectab
     assert sorted(bodies(claimed)) == sorted(group(f"{n}-{t}").body for n in range(20) for t in range(5))
 
 
-async def test_a_store_that_has_begun_is_not_broken_off(outbox: InspectableOutbox) -> None:
+async def test_a_store_that_has_begun_is_not_broken_off(outbox: OwnOutbox) -> None:
     outcome: list[Any] = []
 
     async def store() -> None:
@@ -233,3 +232,68 @@ async def test_a_store_that_has_begun_is_not_broken_off(outbox: InspectableOutbo
 
     expected = 1 if outcome == ["stored"] else 0
     assert (await outbox.sizes()).events == expected
+
+
+async def test_an_exchange_settles_stores_and_claims_what_it_stored(outbox: OwnOutbox) -> None:
+    await outbox.store([group("a")])
+    done = await outbox.claim(*EVERYTHING)
+
+    claimed = await outbox.exchange([group("b", "c", origin="x", oldest_ms=5)], done=done, max_events=3, max_bytes=1000)
+    sizes = await outbox.sizes()
+
+    assert [(g.body, g.count, g.origin, g.oldest_ms) for g in claimed] == [(group("b", "c").body, 2, "x", 5)]
+    assert (sizes.events, sizes.bytes) == (2, len(group("b", "c").body))
+    assert list(await outbox.claim(*EVERYTHING)) == []
+    await outbox.settle(done=claimed)
+    assert (await outbox.sizes()).events == 0
+
+
+async def test_an_exchange_claims_the_oldest_first(outbox: OwnOutbox) -> None:
+    await outbox.store([group("a"), group("b")])
+
+    claimed = await outbox.exchange([group("c")], max_events=2, max_bytes=1 << 40)
+    rest = await outbox.claim(*EVERYTHING)
+
+    assert bodies(claimed) == [group("a").body, group("b").body]
+    assert bodies(rest) == [group("c").body]
+
+
+async def test_an_exchange_that_claims_nothing_leaves_all_to_others(outbox: OwnOutbox) -> None:
+    claimed = await outbox.exchange([group("a")])
+
+    assert list(claimed) == []
+    assert bodies(await outbox.claim(*EVERYTHING)) == [group("a").body]
+
+
+async def test_exchanges_at_the_same_time_claim_each_group_once(outbox: OwnOutbox) -> None:
+    parts = await asyncio.gather(
+        *(outbox.exchange([group(str(n))], max_events=2, max_bytes=1 << 40) for n in range(30))
+    )
+    claimed = [each for part in parts for each in part] + list(await outbox.claim(*EVERYTHING))
+
+    assert sorted(bodies(claimed)) == sorted(group(str(n)).body for n in range(30))
+
+
+async def test_an_exchange_that_finds_no_room_settles_nothing(make_outbox: MakeOutbox) -> None:
+    outbox = await make_outbox(max_bytes=1024 * 1024)
+    await outbox.store([group("a")])
+    done = await outbox.claim(*EVERYTHING)
+
+    with pytest.raises(OutboxFullError):
+        await outbox.exchange([group("large", padding=1_100_000)], done=done, max_events=1000, max_bytes=1 << 40)
+    before = await outbox.sizes()
+    await outbox.settle(done=done)
+
+    assert before.events == 1
+    assert (await outbox.sizes()).events == 0
+    assert list(await outbox.claim(*EVERYTHING)) == []
+
+
+async def test_what_an_exchange_claimed_is_another_processs_after_the_end(make_outbox: MakeOutbox) -> None:
+    outbox = await make_outbox()
+    await outbox.exchange([group("a")], max_events=2, max_bytes=1 << 40)
+
+    await outbox.aclose()
+    again = await make_outbox()
+
+    assert bodies(await again.claim(*EVERYTHING)) == [group("a").body]

@@ -12,6 +12,7 @@ from support.redis_server import RedisServer
 
 from algolia_events.errors import ConfigurationError, OutboxError
 from algolia_events.outbox import ClaimedGroup, RedisOutbox, open_outbox
+from algolia_events.outbox._exchange import Exchange
 
 EVERYTHING = (1_000_000, 1 << 40)
 
@@ -123,7 +124,7 @@ async def test_a_policy_that_evicts_is_pointed_out(outbox: RedisOutbox, plain: r
 async def test_a_store_whose_answer_was_lost_is_not_kept_twice(outbox: RedisOutbox) -> None:
     await outbox.store([group("a")])
 
-    await outbox._store([group("a")])  # the same number again, as after a connection that broke
+    await outbox._exchange(Exchange(groups=[group("a")]))  # the same number again, as after a connection that broke
     sizes = await outbox.sizes()
 
     assert sizes.groups == 1

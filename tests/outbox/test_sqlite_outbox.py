@@ -4,6 +4,9 @@ import asyncio
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -229,3 +232,45 @@ async def test_forgetting_to_close_it_warns(path: Path) -> None:
 
     with pytest.warns(ResourceWarning, match="unclosed outbox"):
         del outbox
+
+
+async def test_what_is_claimed_with_the_storing_is_held_until_death_and_then_anothers(
+    outbox: SQLiteOutbox, path: Path
+) -> None:
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, str(Path(__file__).parent / "programs" / "exchanger.py"), str(path), stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    said = await holder.stdout.readline()
+
+    while_it_lives = await outbox.claim(*EVERYTHING)
+    holder.kill()
+    await holder.wait()
+    begun = time.monotonic()
+    afterwards = await outbox.claim(*EVERYTHING)
+    seconds = time.monotonic() - begun
+
+    assert said == b"2\n"
+    assert bodies(while_it_lives) == []
+    assert bodies(afterwards) == [group("a").body, group("b").body]
+    assert seconds < 1
+
+
+async def test_an_exchange_that_fails_settles_nothing_and_holds_nothing(outbox: SQLiteOutbox, path: Path) -> None:
+    await outbox.store([group("before")])
+    done = await outbox.claim(*EVERYTHING)
+    other = SQLiteOutbox(path)
+    database = outbox._store._connection
+    assert database is not None
+    await outbox._run(lambda: database.execute("PRAGMA max_page_count = 10"))
+
+    with pytest.raises(OutboxError, match="full"):
+        await outbox.exchange([group("too much", padding=400_000)], done=done, max_events=10, max_bytes=1 << 40)
+    claimed = await other.exchange([group("theirs")], max_events=10, max_bytes=1 << 40)  # under the number given up
+    kept = await other.groups()
+    await outbox.settle(done=done)
+    rest = await other.groups()
+    await other.aclose()
+
+    assert bodies(kept) == [group("before").body, group("theirs").body]
+    assert bodies(claimed) == bodies(rest) == [group("theirs").body]

@@ -1,11 +1,17 @@
 """Groups of made-up events, to put into outboxes."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
-from algolia_events.abc import InspectableOutbox
+from algolia_events.abc import ExchangingOutbox, InspectableOutbox
 from algolia_events.outbox import EventGroup
 
-MakeOutbox = Callable[..., Awaitable[InspectableOutbox]]
+
+class OwnOutbox(ExchangingOutbox, InspectableOutbox, Protocol):
+    """What each of our own outboxes can do."""
+
+
+MakeOutbox = Callable[..., Awaitable[OwnOutbox]]
 
 
 def group(*names: str, origin: str = "here", padding: int = 0, oldest_ms: int = 1_750_000_000_000) -> EventGroup:

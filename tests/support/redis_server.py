@@ -8,6 +8,14 @@ from types import TracebackType
 from typing import Self
 
 
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 class RedisServer:
     """Runs `redis-server` with a password, as long as the context is open; can be stopped, killed and started again."""
 
@@ -15,9 +23,7 @@ class RedisServer:
         self._binary = binary
         self._directory = directory
         self._options = options
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -35,6 +41,8 @@ class RedisServer:
         self._process = subprocess.Popen([self._binary, *arguments], stdout=subprocess.DEVNULL)
         give_up = time.monotonic() + 10
         while not self._answers():
+            if self._process.poll() is not None:
+                raise RuntimeError("redis-server ended at once: it does not know an option, or the port is taken")
             if time.monotonic() > give_up:
                 raise TimeoutError("redis-server did not start")
             time.sleep(0.01)

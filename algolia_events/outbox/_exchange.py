@@ -1,0 +1,50 @@
+"""Calls that wait for the one who talks to the store, and may go to it together."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from algolia_events._groups import ClaimedGroup, EventGroup
+
+
+@attrs.frozen(kw_only=True)
+class Exchange:
+    """What is stored, settled and claimed in one step; see `ExchangingOutbox.exchange`."""
+
+    groups: Sequence[EventGroup]
+    done: Sequence[ClaimedGroup] = ()
+    max_events: int = 0
+    max_bytes: int = 0
+
+
+@attrs.frozen
+class Call:
+    """An exchange, and who waits for what it brings."""
+
+    exchange: Exchange
+    outcome: "asyncio.Future[Sequence[ClaimedGroup]]"
+
+
+def merged(calls: Sequence[Call]) -> Exchange:
+    """Make one exchange of all."""
+    exchanges = [call.exchange for call in calls]
+    return Exchange(
+        groups=[group for each in exchanges for group in each.groups],
+        done=[group for each in exchanges for group in each.done],
+        max_events=sum(each.max_events for each in exchanges),
+        max_bytes=sum(each.max_bytes for each in exchanges),
+    )
+
+
+def shared_out(calls: Sequence[Call], claimed: Sequence[ClaimedGroup]) -> Iterator[tuple[Call, Sequence[ClaimedGroup]]]:
+    """Yield each call with its share of what all claimed: one that claims gets it, to be sent all the same.
+
+    It comes last: whoever stored hears of that before anybody can have sent it.
+    """
+    claimer = next((call for call in calls if call.exchange.max_events), None)
+    for call in calls:
+        if call is not claimer:
+            yield call, ()
+    if claimer is not None:
+        yield claimer, claimed

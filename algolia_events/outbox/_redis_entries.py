@@ -1,0 +1,36 @@
+"""How groups and dead letters lie in Redis: entries of streams."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup
+
+
+def group_of(row: Sequence[Any]) -> ClaimedGroup:
+    """Make a claimed group of an entry: its ID and its four values."""
+    key, count, oldest_ms, origin, body = row
+    return ClaimedGroup(key=key, count=int(count), oldest_ms=int(oldest_ms), origin=origin.decode(), body=body)
+
+
+def own_group_of(row: Sequence[Any], groups: Sequence[EventGroup]) -> ClaimedGroup:
+    """Make a claimed group of one that has just been stored."""
+    key, index = row
+    group = groups[index]
+    return ClaimedGroup(key=key, count=group.count, oldest_ms=group.oldest_ms, origin=group.origin, body=group.body)
+
+
+def fields_of(group: EventGroup) -> tuple[int, int, str, bytes]:
+    """List the values of an entry."""
+    return group.count, group.oldest_ms, group.origin, group.body
+
+
+def key_of(item: ClaimedGroup | DeadLetter) -> bytes:
+    """Find the ID of an entry; raise `TypeError` for what no Redis outbox has made."""
+    if not isinstance(item.key, bytes):
+        raise TypeError("this comes from another outbox")
+    return item.key
+
+
+def behind(after: object) -> str:
+    """Say where a range begins: behind a key, or at the first."""
+    return f"({after.decode()}" if isinstance(after, bytes) else "-"

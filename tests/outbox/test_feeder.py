@@ -1,0 +1,417 @@
+"""What a process stores it sends without reading it back, and what is sent is settled with the next store."""
+
+import asyncio
+from collections.abc import Sequence
+
+import attrs
+import pytest
+from support.clock import HandClock
+from support.groups import group
+from support.rigs import turns
+
+from algolia_events import ClickedObjectIDs
+from algolia_events._durable import DurableQueue
+from algolia_events._retry import Accepted, Failed, Outcome
+from algolia_events.abc import ExchangingOutbox, Outbox
+from algolia_events.config import QueueOptions, RetryOptions
+from algolia_events.errors import OutboxError
+from algolia_events.outbox import ClaimedGroup, DeadLetter, EventGroup, MemoryOutbox, OutboxSizes
+
+
+def event(name: object) -> ClickedObjectIDs:
+    return ClickedObjectIDs(event_name="Clicked", index="products", object_ids=[str(name)], user_token="user-1")
+
+
+class PlainOutbox:
+    """Does what the protocol asks for and no more; counts what it is asked."""
+
+    def __init__(self) -> None:
+        self._memory = MemoryOutbox()
+        self.claimed = 0
+        self.settlements = 0
+        self.notice = None
+
+    async def open(self) -> None:
+        await self._memory.open()
+
+    async def store(self, groups: Sequence[EventGroup]) -> None:
+        await self._memory.store(groups)
+
+    async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
+        claimed = await self._memory.claim(max_events, max_bytes)
+        self.claimed += len(claimed)
+        return claimed
+
+    async def settle(
+        self,
+        *,
+        done: Sequence[ClaimedGroup] = (),
+        rejected: Sequence[DeadLetter] = (),
+        left: Sequence[ClaimedGroup] = (),
+    ) -> None:
+        self.settlements += 1
+        await self._memory.settle(done=done, rejected=rejected, left=left)
+
+    async def sizes(self) -> OutboxSizes:
+        return await self._memory.sizes()
+
+    async def groups(self) -> Sequence[ClaimedGroup]:
+        return await self._memory.groups(limit=1000)
+
+    async def aclose(self) -> None:
+        await self._memory.aclose()
+
+
+class CountingOutbox(PlainOutbox):
+    """Exchanges as well, unless it is told to fail; notes what was settled in that way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = False
+        self.done: list[int] = []
+
+    async def exchange(
+        self,
+        groups: Sequence[EventGroup],
+        *,
+        done: Sequence[ClaimedGroup] = (),
+        max_events: int = 0,
+        max_bytes: int = 0,
+    ) -> Sequence[ClaimedGroup]:
+        if self.fails:
+            raise OutboxError("the disk is gone")
+        self.done.append(len(done))
+        return await self._memory.exchange(groups, done=done, max_events=max_events, max_bytes=max_bytes)
+
+
+@attrs.define
+class Server:
+    """Answers as it is told, and keeps what it got."""
+
+    outcome: Outcome = attrs.field(factory=Accepted)
+    bodies: list[bytes] = attrs.field(factory=list)
+
+    async def deliver(self, body: bytes) -> Outcome:
+        self.bodies.append(body)
+        return self.outcome
+
+    @property
+    def names(self) -> list[int]:
+        return [name for body in self.bodies for name in names_in(body)]
+
+
+def names_in(body: bytes) -> list[int]:
+    """List the objects of the events in a body."""
+    return [int(part.split(b'"')[0]) for part in body.split(b'"objectIDs":["')[1:]]
+
+
+def queue_of(outbox: Outbox, server: Server, clock: HandClock, **options: object) -> DurableQueue:
+    return DurableQueue(
+        server.deliver,
+        outbox,
+        clock=clock,
+        options=QueueOptions(**{"batch_events": 10, **options}),  # type: ignore[arg-type]
+        retry=RetryOptions(backoff_base=0.1, backoff_cap=0.2),
+    )
+
+
+async def track_ticks(queue: DurableQueue, clock: HandClock, numbers: range, *, at_once: int = 10) -> None:
+    """Track so many events every 50 ms."""
+    for first in numbers[::at_once]:
+        for number in range(first, first + at_once):
+            queue.track(event(number))
+        await turns()
+        clock.advance(0.05)
+        await turns()
+
+
+def test_only_an_outbox_that_exchanges_is_asked_to() -> None:
+    assert not isinstance(PlainOutbox(), ExchangingOutbox)
+    assert isinstance(CountingOutbox(), ExchangingOutbox)
+
+
+async def test_what_is_stored_is_sent_without_being_read_and_settled_with_the_next_store(clock: HandClock) -> None:
+    outbox, server = CountingOutbox(), Server()
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+
+    await track_ticks(queue, clock, range(100))
+    settlements = outbox.settlements
+    report = await queue.flush()
+    sizes = await outbox.sizes()
+    await queue.aclose()
+
+    assert server.names == list(range(100))
+    assert (outbox.claimed, settlements) == (0, 0)
+    assert sum(outbox.done) == 9
+    assert (report.delivered, report.stored, sizes.groups) == (100, 0, 0)
+
+
+async def test_an_outbox_that_only_stores_and_claims_serves_as_well(clock: HandClock) -> None:
+    outbox, server = PlainOutbox(), Server()
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+
+    await track_ticks(queue, clock, range(100))
+    report = await queue.flush()
+    sizes = await outbox.sizes()
+    await queue.aclose()
+
+    assert server.names == list(range(100))
+    assert outbox.claimed == 10
+    assert (report.delivered, sizes.groups) == (100, 0)
+
+
+async def test_few_events_gather_until_they_have_lingered(clock: HandClock) -> None:
+    outbox, server = CountingOutbox(), Server()
+    queue = queue_of(outbox, server, clock, linger=0.4, batch_events=1000)
+    await queue.start()
+    await turns()
+
+    await track_ticks(queue, clock, range(6), at_once=1)
+    early = len(server.bodies)
+    for _ in range(4):
+        clock.advance(0.1)
+        await turns()
+    await queue.aclose()
+
+    assert early == 0
+    assert len(server.bodies) == 1
+    assert server.names == list(range(6))
+
+
+async def test_what_was_sent_is_settled_soon_where_nothing_more_is_stored(clock: HandClock) -> None:
+    outbox, server = CountingOutbox(), Server()
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+
+    await track_ticks(queue, clock, range(10))
+    clock.advance(0.1)
+    await turns()
+    sizes = await outbox.sizes()
+    await queue.aclose()
+
+    assert (sizes.groups, outbox.settlements) == (0, 1)
+
+
+async def test_what_could_not_be_settled_with_a_store_is_settled_later(clock: HandClock) -> None:
+    outbox, server = CountingOutbox(), Server()
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+    await track_ticks(queue, clock, range(10))
+    held = (await outbox.sizes()).groups
+
+    outbox.fails = True
+    await track_ticks(queue, clock, range(10, 20))
+    outbox.fails = False
+    for _ in range(10):
+        clock.advance(0.5)
+        await turns()
+    report = await queue.flush()
+    sizes = await outbox.sizes()
+    await queue.aclose()
+
+    assert held == 1
+    assert sorted(server.names) == list(range(20))
+    assert (report.delivered, report.dropped, sizes.groups) == (20, 0, 0)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 4])
+async def test_a_death_would_never_repeat_more_than_a_request_a_slot(clock: HandClock, in_flight: int) -> None:
+    """What the server has got, and the outbox still holds."""
+    outbox, server = CountingOutbox(), Server()
+    queue = queue_of(outbox, server, clock, in_flight=in_flight)
+    await queue.start()
+    await turns()
+    repeated = []
+
+    for number in range(500):
+        queue.track(event(number))
+        if number % 7 == 0:
+            await turns(3)
+            sent = set(server.names)
+            repeated.append(sum(not sent.isdisjoint(names_in(each.body)) for each in await outbox.groups()))
+        if number % 50 == 0:
+            clock.advance(0.05)
+    await queue.flush()
+    await queue.aclose()
+
+    assert server.names == list(range(500))
+    assert 1 <= max(repeated) <= in_flight
+
+
+async def test_in_an_outage_what_has_gathered_is_left_to_others(clock: HandClock) -> None:
+    outbox, server = CountingOutbox(), Server(Failed(reason="500", ambiguous=False))
+    await outbox.store([group("9")])
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+
+    await track_ticks(queue, clock, range(50), at_once=5)
+    clock.advance(1.0)
+    await turns()
+    others = await outbox.claim(1000, 1 << 40)
+    await queue.aclose()
+
+    assert sum(each.count for each in others) >= 40
+
+
+async def test_the_next_loop_writes_what_the_last_one_had_not() -> None:
+    outbox, server, clock = CountingOutbox(), Server(), HandClock()
+    queue = queue_of(outbox, server, clock)
+
+    async def first() -> None:
+        await queue.start()
+        await turns()
+        await track_ticks(queue, clock, range(10))
+
+    await asyncio.to_thread(asyncio.run, first())
+    unsettled = (await outbox.sizes()).groups
+    await queue.start()
+    await turns()
+    await queue.flush()
+    sizes = await outbox.sizes()
+    await queue.aclose()
+
+    assert unsettled == 1
+    assert sizes.groups == 0
+    assert server.names == list(range(10))
+
+
+class ForgetfulOutbox(MemoryOutbox):
+    """Loses its first answer about groups that are given back: does what it is asked, and says that it fails."""
+
+    loses = True
+
+    async def settle(
+        self,
+        *,
+        done: Sequence[ClaimedGroup] = (),
+        rejected: Sequence[DeadLetter] = (),
+        left: Sequence[ClaimedGroup] = (),
+    ) -> None:
+        await super().settle(done=done, rejected=rejected, left=left)
+        if left and self.loses:
+            self.loses = False
+            raise OutboxError("no answer in time")
+
+
+class StallingServer(Server):
+    """Fails four times, accepts one request, and then answers no more until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def deliver(self, body: bytes) -> Outcome:
+        self.bodies.append(body)
+        if len(self.bodies) <= 4:
+            return Failed(reason="500", ambiguous=False)
+        if len(self.bodies) > 5:
+            await self.answers.wait()
+        return Accepted()
+
+
+async def test_what_was_given_back_unheard_is_not_claimed_until_that_is_known(clock: HandClock) -> None:
+    """Or it would be given back once more while it is being sent, to somebody who sends it as well."""
+    outbox, server = ForgetfulOutbox(), StallingServer()
+    for first in range(0, 40, 10):
+        await outbox.store([names_group(range(first, first + 10))])
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+
+    for _ in range(30):
+        clock.advance(0.1)
+        await turns()
+    others = await outbox.claim(1000, 1 << 40)
+    server.answers.set()
+    await turns()
+    await queue.aclose()
+
+    assert not outbox.loses
+    assert list(others) == []
+    assert sorted(server.names[40:]) == list(range(40))
+
+
+class HeldOutbox(MemoryOutbox):
+    """Does an exchange only when it is told to; notes what begins and ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = asyncio.Event()
+        self.log: list[str] = []
+
+    async def exchange(
+        self,
+        groups: Sequence[EventGroup],
+        *,
+        done: Sequence[ClaimedGroup] = (),
+        max_events: int = 0,
+        max_bytes: int = 0,
+    ) -> Sequence[ClaimedGroup]:
+        self.log.append(f"exchange claims {max_events > 0}")
+        await self.goes_on.wait()
+        self.log.append("exchange ends")
+        return await super().exchange(groups, done=done, max_events=max_events, max_bytes=max_bytes)
+
+    async def settle(
+        self,
+        *,
+        done: Sequence[ClaimedGroup] = (),
+        rejected: Sequence[DeadLetter] = (),
+        left: Sequence[ClaimedGroup] = (),
+    ) -> None:
+        if left:
+            self.log.append("gives back")
+        await super().settle(done=done, rejected=rejected, left=left)
+
+
+class LateServer(Server):
+    """Lets its first three requests wait, and then fails them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = asyncio.Event()
+
+    async def deliver(self, body: bytes) -> Outcome:
+        self.bodies.append(body)
+        if len(self.bodies) <= 3:
+            await self.fails.wait()
+            return Failed(reason="500", ambiguous=False)
+        return Accepted()
+
+
+async def test_nothing_is_given_back_while_a_store_might_claim_it(clock: HandClock) -> None:
+    outbox, server = HeldOutbox(), LateServer()
+    for first in range(0, 30, 10):
+        await outbox.store([names_group(range(first, first + 10))])
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+    for name in range(30, 40):
+        queue.track(event(name))
+    await turns()
+
+    server.fails.set()
+    await turns()
+    held = list(outbox.log)
+    outbox.goes_on.set()
+    for _ in range(60):
+        clock.advance(0.5)
+        await turns()
+    await queue.aclose()
+
+    assert held == ["exchange claims True"]
+    assert outbox.log[1:3] == ["exchange ends", "gives back"]
+    assert sorted(server.names[30:]) == list(range(40))
+
+
+def names_group(names: range) -> EventGroup:
+    """A group of events that the server can tell apart."""
+    events = [b'{"objectIDs":["%d"]}' % name for name in names]
+    return EventGroup(body=b",\n".join(events), count=len(events), oldest_ms=2_000_000_000_000, origin="there")
