@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
+
 from algolia_events._batching import Settlement
 from algolia_events._clock import Clock
 
@@ -66,8 +68,11 @@ class Waiters:
     def tell(self, settlements: Iterable[Settlement], settled_below: int) -> None:
         """Pass on what has become final."""
         for settlement in settlements:
-            for ticket in settlement.tickets:
-                _resolve(ticket, settlement)
+            if settlement.tickets:
+                # Who keeps a verdict must not keep all events of the batch; and a cycle would not let go of them soon.
+                verdict = attrs.evolve(settlement, tickets=(), batch=None)
+                for ticket in settlement.tickets:
+                    _resolve(ticket, verdict)
         for number, waiter in tuple(self._for_settling):
             if number <= settled_below:
                 _resolve(waiter, None)

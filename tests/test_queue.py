@@ -275,6 +275,16 @@ async def test_deliver_returns_once_the_event_is_accepted(sandbox: Sandbox, make
     assert len(sandbox.requests) == 1, "what is delivered in one turn of the loop leaves together"
 
 
+async def test_a_verdict_that_is_kept_keeps_no_events(sandbox: Sandbox, make: MakeQueue) -> None:
+    queue = make()
+    verdicts = [await queue.submit(click(number)) for number in range(3)]
+    await queue.flush()
+
+    settlements = [await verdict for verdict in verdicts]
+
+    assert [(each.delivered, each.batch, each.tickets) for each in settlements] == [(3, None, ())] * 3
+
+
 async def test_deliver_raises_with_the_servers_words(sandbox: Sandbox, make: MakeQueue) -> None:
     queue = make()
     sandbox.reject = lambda event: "The timestamp is too far in the past" if event["objectIDs"] == ["sku-1"] else None
