@@ -11,6 +11,7 @@ a socket. Without `--redis` a server is started where `redis-server` is installe
 import argparse
 import asyncio
 import json
+import secrets
 import shutil
 import socket
 import statistics
@@ -47,7 +48,8 @@ def _outbox_of(name: str, folder: str, redis: str) -> str | None:
     kind, *rest = name.split()
     if kind == "sqlite":
         return f"sqlite:///{folder}/events.db?synchronous={rest[0]}"
-    return redis if kind == "redis" else None
+    # A stream of its own: what the rows that only store leave behind, the next round would send.
+    return f"{redis}?stream={secrets.token_hex(4)}" if kind == "redis" else None
 
 
 class _AnswersAtOnce:
