@@ -109,6 +109,10 @@ class Gathering:
     def __bool__(self) -> bool:
         return bool(self._groups)
 
+    @property
+    def _is_full(self) -> bool:
+        return self._events >= self._max_events or self._size >= self._max_body
+
     def add(self, groups: Iterable[ClaimedGroup], *, now: float) -> None:
         """Let groups join, behind those that wait."""
         for group in groups:
@@ -116,14 +120,14 @@ class Gathering:
             self._events += group.count
             self._size += len(group.body) + len(SEPARATOR)
             self.due = min(self.due, now + self._linger)
-        if self._events >= self._max_events or self._size >= self._max_body:
+        if self._is_full:
             self.due = now
 
     def take(self, *, now: float) -> list[Claim]:
         """Hand out the requests that are full, and the last one as well once it has lingered."""
         if now < self.due:
             return []
-        is_full = self._events >= self._max_events or self._size >= self._max_body
+        is_full = self._is_full
         claims = pack(self.give_back(), max_events=self._max_events, max_body=self._max_body)
         if is_full and len(claims) > 1:
             self.add(claims.pop().groups, now=now)  # the last has only just begun, unless it is full itself

@@ -72,7 +72,8 @@ class SQLiteOutbox:
 
     async def store(self, groups: Sequence[EventGroup]) -> None:
         """Keep groups; see `Outbox.store`."""
-        await self.exchange(groups)
+        if groups:
+            await self.exchange(groups)
 
     async def exchange(
         self,
