@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from algolia_events._batching import Batch, Batcher, Settlement
+from algolia_events._batching import SMALL_EVENT, Batch, Batcher, Settlement
 from algolia_events._clock import Clock, SystemClock
 from algolia_events._codec import ENCODERS, Encoder, encode, parse_event
 from algolia_events._codec._peek import event_timestamp
@@ -82,6 +82,8 @@ class EventQueue:
         self._lock = threading.RLock()
         gate = Gate(self._options.in_flight, self._retry)
         self._batcher = self._make_batcher(gate)
+        if self._reporter.hears_tracked:
+            self._batcher.ask_for_each()
         self._runner: Runner | None = None
         self._waiters = Waiters()
         self._closed_for: DropReason | None = None
@@ -117,26 +119,35 @@ class EventQueue:
         if stamp is None:
             stamp = self._time_ns() // _NS_PER_MS
         text = encoder(event, stamp)
-        lock, batcher = self._lock, self._batcher
-        # Half the price of `with lock`. Inside the `try`, since a signal handler may raise as soon as it is taken.
-        try:
-            lock.acquire()
-            reason = batcher.add(text, stamp)
-            news = batcher.has_news
-            if news:
-                batcher.has_news = False
-        finally:
-            try:  # noqa: SIM105 - it costs nothing
-                lock.release()
-            except RuntimeError:  # the handler raised while the lock was waited for
-                pass
-        if news and self._runner is not None:
-            self._runner.wake()
+        batch = self._batcher.open
+        ahead = len(batch.loose)
+        if ahead < batch.room and stamp >= batch.oldest_ms and len(text) <= SMALL_EVENT:
+            # Without the lock, and counted later: `OpenBatch` explains why nothing gets lost here.
+            batch.loose.append(text)
+            return ahead < batch.last or self._see_to(text)
+        reason = self._add(text, stamp)
         if reason is not None:
             return self._refused(reason)
         if self._reporter.hears_tracked:
             self._reporter.tracked(event)
         return True
+
+    def _see_to(self, text: str) -> bool:
+        """Do what is due after an event that filled the room it joined in, or found it shut."""
+        with self._lock:
+            reason = self._batcher.look(text)
+            news = self._batcher.take_news()
+            unsaid = self._batcher.dropped() if self._final_report is not None else []  # else the runner says it
+        if news:
+            self._wake()
+        for settlement in unsaid:
+            self._reporter.settled(settlement)
+        return reason is None or self._said_no(reason)
+
+    def _wake(self) -> None:
+        """Have the background task look, if there is one; that takes a system call."""
+        if self._runner is not None:
+            self._runner.wake()
 
     async def put(self, event: Event | Mapping[str, Any]) -> None:
         """Take an event in, and wait for room where there is none.
@@ -217,9 +228,9 @@ class EventQueue:
             reason = self._batcher.add(text, stamp, ticket)
             if hasten:
                 self._batcher.hasten()
-            news, self._batcher.has_news = self._batcher.has_news, False
-        if news and self._runner is not None:  # to wake it takes a system call
-            self._runner.wake()
+            news = self._batcher.take_news()
+        if news:
+            self._wake()
         return reason
 
     def _has_room_for(self, size: int) -> bool:
@@ -251,6 +262,9 @@ class EventQueue:
 
     def _refused(self, reason: DropReason) -> bool:
         self._reporter.dropped(reason)
+        return self._said_no(reason)
+
+    def _said_no(self, reason: DropReason) -> bool:
         if reason is DropReason.QUEUE_FULL and self._options.overflow == "raise":
             raise QueueFullError(self._options.max_events, self._options.max_bytes)
         return False
@@ -282,7 +296,7 @@ class EventQueue:
         runner = self._ensure_runner()
         with self._lock:
             self._batcher.seal()
-            target = self._batcher.admitted
+            target = self._batcher.sealed_below
             done = self._batcher.settled_below >= target
         timed_out = False
         if not done:
@@ -405,7 +419,7 @@ class EventQueue:
         return DeliveryReport.of(self.stats(), timed_out=timed_out)
 
     def __del__(self) -> None:
-        held = self._batcher.pending if hasattr(self, "_batcher") else 0
+        held = self._batcher.stats().pending if hasattr(self, "_batcher") else 0
         runner = getattr(self, "_runner", None)
         if self._final_report is None and not self._warned and (held or runner is not None):
             self._warned = True

@@ -9,12 +9,14 @@ from algolia_events._batching._claim import Claim, Gathering, pack
 from algolia_events._batching._intake import IntakeBatcher
 from algolia_events._batching._ledger import Ledger
 from algolia_events._batching._line import LineBatcher
+from algolia_events._batching._open import SMALL_EVENT
 from algolia_events._batching._settlement import Rejection, Settlement
 from algolia_events._batching._verdicts import Verdicts
 
 __all__ = [
     "ENVELOPE_BYTES",
     "SEPARATOR",
+    "SMALL_EVENT",
     "Batch",
     "Batcher",
     "Claim",

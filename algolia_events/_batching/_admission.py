@@ -2,11 +2,12 @@
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch
 from algolia_events._batching._ledger import Ledger
-from algolia_events._batching._open import LOOSE_EVENTS, OpenBatch
+from algolia_events._batching._open import LOOSE_EVENTS, SMALL_EVENT, OpenBatch, Ticketed
 from algolia_events._batching._server_limit import LARGEST_BODY, ServerLimit
 from algolia_events._batching._settlement import Settlement
 from algolia_events.config import QueueOptions
@@ -20,64 +21,149 @@ def _is_too_large(size: int) -> bool:
     return size - _SEPARATOR_BYTES + ENVELOPE_BYTES > LARGEST_BODY
 
 
+def _size(texts: list[str]) -> int:
+    return sum(map(len, texts)) + len(texts) * _SEPARATOR_BYTES
+
+
 class Admission:
     """Takes events in as far as there is room, and seals them into batches.
 
     `Batcher` is this and what happens to a batch from then on.
     """
 
-    def __init__(self, options: QueueOptions) -> None:
+    def __init__(self, options: QueueOptions, *, timestamp_of: Callable[[bytes], int | None]) -> None:
         self.ledger = Ledger()
         self._options = options
+        self._timestamp_of = timestamp_of
         self._max_events = options.max_events
         self._max_bytes = options.max_bytes
         self._server_limit = ServerLimit()
-        self._open = OpenBatch(first=0)
+        self._loose: list[str] = []
+        self.open = OpenBatch(first=0, loose=self._loose)
+        """The batch that events still join; `track()` appends to it without asking where that is allowed."""
         self._ready: deque[Batch] = deque()
         self._in_flight: set[Batch] = set()
         self._sealed_events = 0
         self._sealed_bytes = 0
         self._dropped: list[Settlement] = []
         self._closed: DropReason | None = None
+        self._one_by_one = False
+        self._tickets_come = False
         self._room = 0
         """How many bytes the open batch may grow to, before anything else has to be considered."""
         self._measure_room()
         self.has_news = False
-        """Whether something came in that the runner has to look at: a first event, or a full batch. It resets this."""
+        """Whether something came in that the runner has to look at: a first event, or a full batch."""
 
     def add(self, text: str, stamp: int, ticket: Any = None) -> DropReason | None:
         """Take in one event encoded as ASCII and stamped `stamp`; return why not, if it was refused.
 
         A refusal is booked; so are the older events that gave way under `drop-oldest`.
         """
+        self.count_in()
         size = len(text) + _SEPARATOR_BYTES
-        batch = self._open
-        filled = batch.size + size
-        if filled > self._room:
+        if self.open.size + size > self._room:
             refused = self._clear_the_way(size)
             if refused is not None:
                 return self.ledger.refuse(refused)
-            batch = self._open
-            filled = batch.size + size
         if ticket is not None:
-            batch.tickets[batch.first + batch.count] = ticket
-        batch.size = filled
-        batch.count = count = batch.count + 1
+            text = Ticketed(text, ticket)
+            self._tickets_come = True
+        batch = self.open
         if stamp < batch.oldest_ms:  # noqa: PLR1730 - min() would cost five times as much, once an event
             batch.oldest_ms = stamp
-        batch.loose.append(text)  # after the counters: a signal handler can raise behind a call, and nowhere before
-        if count >= batch.milestone:
-            self._pass_milestone(batch)
+        place = len(batch.loose)
+        batch.loose.append(text)
+        if len(batch.loose) - 1 == place == batch.counted and batch.loose[place] is text and batch is self.open:
+            # What `count_in()` would do, in a third of the time: nobody else has come. No call from here on, as there.
+            if ticket is not None:
+                batch.tickets[batch.first + batch.count] = ticket
+            batch.size += size
+            batch.counted += 1
+            batch.count += 1
+            if batch.count >= batch.milestone:
+                self._pass_milestone(batch)
+        else:
+            self.count_in()
         return None
+
+    def count_in(self) -> list[str]:
+        """Count the events that joined the open batch without asking, and do what their number calls for.
+
+        Whoever holds the lock sees to that before anything that depends on how much there is. Returns those that were
+        refused: they joined when the queue had just been closed, or filled by others.
+        """
+        refused: list[str] = []
+        while len(self._loose) > self.open.counted:
+            batch, counted = self.open, self.open.counted
+            texts = self._loose[counted : counted + self._options.batch_events - batch.count]
+            size = _size(texts)
+            if self._closed is not None:
+                refused += self._refuse_from(counted, self._closed)
+                continue
+            if not self._fits(len(texts), size):
+                if not self._make_room(len(texts), size):
+                    refused += self._refuse_from(len(self._loose) - 1, DropReason.QUEUE_FULL)
+                continue
+            if batch.size + size > self._open_limit and batch.count:
+                self._seal()
+                continue
+            while size > self._open_limit and len(texts) > 1:
+                size -= _size([texts.pop()])
+            number = len(texts)
+            oldest = batch.oldest_ms if batch.is_dated else self._oldest(texts)
+            tickets = self._tickets_of(texts, batch.first + batch.count) if self._tickets_come else {}
+            # No call from here to the last: a signal handler can track behind one, and must find all or nothing done.
+            if batch is not self.open or batch.counted != counted:
+                continue
+            batch.oldest_ms = oldest
+            batch.size += size
+            batch.counted = counted + number
+            batch.count += number
+            batch.tickets |= tickets
+            if batch.count >= batch.milestone:
+                self._pass_milestone(batch)
+        return refused
+
+    def look(self, text: str) -> DropReason | None:
+        """Count in what joined without asking; return why it was refused, if `text` came too late."""
+        if any(each is text for each in self.count_in()):
+            return self._closed or DropReason.QUEUE_FULL
+        return None
+
+    def ask_for_each(self) -> None:
+        """Let nothing join without `add()` from now on."""
+        self._one_by_one = True
+        self._measure_room()
+
+    def _oldest(self, texts: list[str]) -> int:
+        """Find the earliest time in events that got into another batch than they were meant for."""
+        stamps = [self._timestamp_of(text.encode()) for text in texts]
+        return min((stamp for stamp in stamps if stamp is not None), default=self.open.oldest_ms)
+
+    def _tickets_of(self, texts: list[str], first: int) -> dict[int, Any]:
+        self._tickets_come = False
+        return {first + offset: text.ticket for offset, text in enumerate(texts) if isinstance(text, Ticketed)}
+
+    def _refuse_from(self, place: int, reason: DropReason) -> list[str]:
+        """Take out the loose texts from a place on, none of which is counted, and book them."""
+        late = self._loose[place:]
+        del self._loose[place : place + len(late)]
+        self.ledger.tracked += len(late)
+        self.ledger.dropped[reason] += len(late)
+        tickets = tuple(text.ticket for text in late if isinstance(text, Ticketed))
+        self._dropped.append(Settlement(dropped=reason, dropped_count=len(late), tickets=tickets))
+        self.has_news = True
+        return late
 
     def _pass_milestone(self, batch: OpenBatch) -> None:
         """Do what the first event, each run of them, the last of a batch and the last of the queue call for."""
-        if batch.count == 1:
+        if batch.milestone == 1:
             self.has_news = True
         if batch.count >= self._options.batch_events:
-            self.seal()
+            self._seal()
             return
-        if len(batch.loose) >= LOOSE_EVENTS:
+        if batch.counted >= LOOSE_EVENTS:
             batch.pack()
         self._measure_room()
 
@@ -86,15 +172,24 @@ class Admission:
 
         So that an event that simply fits, as nearly all do, costs one comparison of each.
         """
-        batch = self._open
-        spare_events = self._max_events - self._events
+        batch = self.open
+        count, counted = batch.count, batch.counted  # once: should a signal handler track meanwhile, they grow
+        spare_events = self._max_events - self._sealed_events - count
         if spare_events <= 0 or self._closed is not None:
             self._room = -1
+            batch.shut()
             return
         self._room = min(self._open_limit, self._max_bytes - self._sealed_bytes)
-        if batch.count:
-            run = LOOSE_EVENTS - len(batch.loose)
-            batch.milestone = batch.count + min(run, spare_events, self._options.batch_events - batch.count)
+        if count:  # the first event of a batch has to be heard of: it is what wakes the runner
+            run = min(LOOSE_EVENTS - counted, self._options.batch_events - count)
+            batch.milestone = count + min(run, spare_events)
+            spare_bytes = self._room - batch.size
+            spare = min(run, spare_events, spare_bytes // (SMALL_EVENT + _SEPARATOR_BYTES))
+            if spare <= 0 or self._one_by_one:
+                batch.shut()
+            else:
+                batch.room = counted + spare
+                batch.last = batch.room - 1
 
     def _clear_the_way(self, size: int) -> DropReason | None:
         """Make the open batch one that an event of `size` bytes may join, or say why there is none."""
@@ -102,34 +197,38 @@ class Admission:
             return self._closed
         if _is_too_large(size) or size > self._max_bytes:
             return DropReason.TOO_LARGE
-        if not self.fits(size - _SEPARATOR_BYTES) and not self._make_room(size):
+        if not self._fits(1, size) and not self._make_room(1, size):
             return DropReason.QUEUE_FULL
-        if self._open.size + size > self._open_limit:
-            self.seal()
+        if self.open.size + size > self._open_limit:
+            self._seal()
         return None
 
     def fits(self, size: int) -> bool:
         """Say whether an event of `size` bytes would find room without another giving way."""
-        return self._events < self._max_events and self._bytes + size + _SEPARATOR_BYTES <= self._max_bytes
+        self.count_in()
+        return self._fits(1, size + _SEPARATOR_BYTES)
+
+    def _fits(self, events: int, size: int) -> bool:
+        return self._events + events <= self._max_events and self._bytes + size <= self._max_bytes
 
     def can_ever_fit(self, size: int) -> bool:
         """Say whether an event of `size` bytes fits into a request, and into the queue when it is empty."""
         return not _is_too_large(size + _SEPARATOR_BYTES) and size + _SEPARATOR_BYTES <= self._max_bytes
 
-    def _make_room(self, size: int) -> bool:
-        """Let the oldest waiting events go until `size` bytes fit; what is in flight cannot give way."""
+    def _make_room(self, events: int, size: int) -> bool:
+        """Let the oldest waiting events go until these fit; what is in flight cannot give way."""
         held_bytes = sum(batch.size for batch in self._in_flight)
         held_events = sum(batch.count for batch in self._in_flight)
-        could_fit = held_events < self._max_events and held_bytes + size <= self._max_bytes
+        could_fit = held_events + events <= self._max_events and held_bytes + size <= self._max_bytes
         if self._options.overflow != "drop-oldest" or not could_fit:
             return False
-        while not self.fits(size - _SEPARATOR_BYTES):
+        while not self._fits(events, size):
             self._drop_oldest()
         return True
 
     def _drop_oldest(self) -> None:
         if not self._ready:
-            self.seal()
+            self._seal()
         oldest = self._ready[0]
         freed, ticket = oldest.drop_first()
         if not oldest.count:
@@ -142,28 +241,48 @@ class Admission:
 
     def seal(self) -> None:
         """Close the open batch, so that it may leave without waiting for more."""
-        if self._open.count:
-            batch = self._open.seal()
-            self._open = OpenBatch(first=batch.first + batch.count)
-            # No call from here to the last: a signal handler that raises can do so behind one, and must find all or
+        self.count_in()
+        self._seal()
+        self.count_in()  # what joined before it was shut belongs to the next
+
+    def _seal(self) -> None:
+        """Seal what is counted."""
+        batch = self.open
+        while batch is self.open and batch.count:
+            batch.shut()
+            batch.pack()
+            sealed = batch.sealed()
+            following = OpenBatch(first=batch.first + batch.count, loose=self._loose)
+            # No call from here to the last: a signal handler can raise or track behind one, and must find all or
             # nothing done.
+            if batch is not self.open or batch.counted:
+                continue
+            self.open = following
             self.has_news = True
-            self.ledger.tracked += batch.count
-            self._sealed_events += batch.count
-            self._sealed_bytes += batch.size
-            self._ready.append(batch)
+            self.ledger.tracked += sealed.count
+            self._sealed_events += sealed.count
+            self._sealed_bytes += sealed.size
+            self._ready.append(sealed)
             self._measure_room()
 
     def close(self, reason: DropReason) -> None:
         """Refuse every event from now on, for `reason`; what was taken in can still leave."""
+        self.ask_for_each()  # first: what joins later without asking finds the batch shut, and is refused by `look()`
+        self.count_in()
         self._closed = reason
         self._measure_room()  # the check that every event passes anyway leads to the refusal: it costs nothing more
 
     def hasten(self) -> None:
         """End the linger of what has come in so far; what comes in before the next `take()` still joins it."""
-        if self._open.count:  # the last event may have filled its batch; an empty one that is due is never done
-            self._open.due = -math.inf
+        self.count_in()
+        if self.open.count:  # the last event may have filled its batch; an empty one that is due is never done
+            self.open.due = -math.inf
         self.has_news = True
+
+    def take_news(self) -> bool:
+        """Say whether the runner has to be told that something came in; it is told once."""
+        news, self.has_news = self.has_news, False
+        return news
 
     def dropped(self) -> list[Settlement]:
         """Hand out what was dropped, since the last call, in the course of something else."""
@@ -173,17 +292,24 @@ class Admission:
     @property
     def admitted(self) -> int:
         """How many events have come in so far; the next one gets this number."""
-        return self._open.first + self._open.count
+        self.count_in()
+        return self.open.first + self.open.count
+
+    @property
+    def sealed_below(self) -> int:
+        """The number of the first event that is not in a sealed batch."""
+        return self.open.first
 
     @property
     def pending(self) -> int:
         """Events waiting or in flight, counted where they are rather than derived from the other counters."""
         held = sum(b.count for b in self._ready) + sum(b.count for b in self._in_flight)
-        return held + self._open.count
+        return held + self.open.count
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
+        self.count_in()
         return not self._events
 
     @property
@@ -199,15 +325,15 @@ class Admission:
     @property
     def tracked(self) -> int:
         """Events that were handed in, refused ones included; those of the open batch are booked when it is sealed."""
-        return self.ledger.tracked + self._open.count
+        return self.ledger.tracked + self.open.count
 
     @property
     def _events(self) -> int:
-        return self._sealed_events + self._open.count
+        return self._sealed_events + self.open.count
 
     @property
     def _bytes(self) -> int:
-        return self._sealed_bytes + self._open.size
+        return self._sealed_bytes + self.open.size
 
     @property
     def _open_limit(self) -> int:

@@ -27,21 +27,21 @@ class Batcher(Admission):
     """
 
     def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Callable[[bytes], int | None]) -> None:
-        super().__init__(options)
+        super().__init__(options, timestamp_of=timestamp_of)
         self.gate = gate
-        self._timestamp_of = timestamp_of
 
     # --- going out -----------------------------------------------------------------------------------------------
 
     def deadline(self, *, now: float) -> float:
         """Say when to ask again, in monotonic seconds; infinity when only an event or an answer changes anything."""
-        if self._open.due is None and self._open.count:
-            self._open.due = now + self._options.linger
+        self.count_in()
+        if self.open.due is None and self.open.count:
+            self.open.due = now + self._options.linger
         if not self.gate.has_slot(self._slots_taken):
             return math.inf
         if self._ready:
             return max(now, self.gate.opens_at)
-        return math.inf if self._open.due is None else max(self._open.due, self.gate.opens_at)
+        return math.inf if self.open.due is None else max(self.open.due, self.gate.opens_at)
 
     def take(self, *, now: float, wall_ms: float) -> Batch | None:
         """Hand out the oldest batch that may leave now, or None. It stays on the books until it is settled.
@@ -51,7 +51,7 @@ class Batcher(Admission):
         if self._server_limit.grow(now=now):
             self._measure_room()
         while self.gate.admits(self._slots_taken, now=now):
-            if not self._ready and self._open.count and self.deadline(now=now) <= now:
+            if not self._ready and self.open.count and self.deadline(now=now) <= now:
                 self.seal()
             if not self._ready:
                 return None
@@ -203,6 +203,8 @@ class Batcher(Admission):
 
     def abandon(self, reason: DropReason) -> list[Settlement]:
         """Give up everything: what may have arrived as ambiguous, the rest for `reason`."""
+        if self._closed is None:
+            self.close(reason)
         self.reclaim()
         self.seal()
         given_up = [self._drop(b, reason) for b in self._ready]
@@ -213,11 +215,12 @@ class Batcher(Admission):
     def settled_below(self) -> int:
         """The number of the oldest event still held: all before it are settled."""
         firsts = [batch.first for batch in self._in_flight]
-        firsts.append(self._ready[0].first if self._ready else self._open.first)
+        firsts.append(self._ready[0].first if self._ready else self.open.first)
         return min(firsts) if self._events else self.admitted
 
     def stats(self) -> QueueStats:
         """Take the counters."""
+        self.count_in()  # before all else: what joins meanwhile is in none of the figures
         ledger = self.ledger
         return QueueStats(
             tracked=self.tracked,

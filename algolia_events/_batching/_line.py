@@ -7,7 +7,6 @@ from algolia_events._batching._batch import Batch
 from algolia_events._batching._batcher import Batcher
 from algolia_events._batching._claim import Claim
 from algolia_events._batching._ledger import Ledger
-from algolia_events._batching._open import OpenBatch
 from algolia_events._batching._settlement import Settlement
 from algolia_events._retry import Gate
 from algolia_events.config import QueueOptions
@@ -52,8 +51,8 @@ class LineBatcher(Batcher):
 
     def _admit(self, batch: Batch) -> None:
         self.seal()
-        batch.first = self.admitted
-        self._open = OpenBatch(first=batch.first + batch.count)
+        batch.first = self.open.first
+        self.open.first += batch.count
         self._ready.append(batch)
         self._hold(batch.count, batch.size)
         self._books(batch).tracked += batch.count
