@@ -1,6 +1,7 @@
 """The only aiohttp client of the library: one request out, one answer or one translated error back."""
 
 import asyncio
+import functools
 import os
 import ssl
 from contextlib import suppress
@@ -19,6 +20,8 @@ _SLICE_BYTES: Final = 256 * 1024
 _FIRST_SLICE_BYTES: Final = 4 * 1024
 """Less in the first: aiohttp joins it with the headers, and a large copy each request makes the heap grow and shrink,
 which costs more than the copy."""
+_KEPT_BYTES: Final = 4 * 1024 * 1024
+"""How much memory may stay with the process between two requests, about what four of 1000 events take twice over."""
 _STALE_TRIES: Final = 3
 """A pool may hold a few connections that the server has closed; each try uses one up, and none costs the server."""
 _KEEPALIVE_SECONDS: Final = 30.0
@@ -81,6 +84,7 @@ class AiohttpTransport:
         """The loop of the session that is our own."""
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._closed = False
+        _keep_memory()
         watch_forks(self)
 
     async def send(self, request: Request) -> Response:
@@ -145,6 +149,18 @@ class AiohttpTransport:
         if session.closed:
             raise aiohttp.ClientError("the aiohttp session is closed")
         return session
+
+
+@functools.cache  # a second block of this size would come from the heap, and stay there
+def _keep_memory() -> None:
+    """Have the allocator keep what a request has freed for the next one.
+
+    glibc gives memory at the end of its heap back as soon as there is more than twice the largest block that it ever
+    mapped and freed (`M_TRIM_THRESHOLD` in mallopt(3)): some bodies' size, so that each request would fetch its own
+    anew, page by page, which takes as long as sending it. To free a larger block, never touched, raises that limit.
+    Other allocators are not impressed.
+    """
+    bytes(_KEPT_BYTES)
 
 
 def _client_timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:
