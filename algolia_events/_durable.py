@@ -13,6 +13,7 @@ import attrs
 
 from algolia_events._batching import SEPARATOR as _SEPARATOR
 from algolia_events._batching import Batch, IntakeBatcher, Settlement
+from algolia_events._clock import Clock
 from algolia_events._codec._peek import event_timestamp
 from algolia_events._durable_parts import IntakeReporter, OwnLine
 from algolia_events._feeder import Feeder
@@ -97,8 +98,8 @@ class DurableQueue(EventQueue):
     def _make_batcher(self, gate: Gate) -> IntakeBatcher:
         return IntakeBatcher(self._options, gate, timestamp_of=event_timestamp)
 
-    def _make_reporter(self, hooks: Iterable[Hook]) -> IntakeReporter:
-        return IntakeReporter(hooks, self._clock)
+    def _make_reporter(self, hooks: Iterable[Hook], clock: Clock) -> IntakeReporter:
+        return IntakeReporter(hooks, clock)
 
     # --- taking in -----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from algolia_events._clock import Clock
 from algolia_events._line import Line
 from algolia_events._reporting import Reporter
 from algolia_events.abc import Hook
@@ -11,8 +12,8 @@ from algolia_events.reports import Health, QueueStats
 class OwnLine(Line):
     """The line of a queue that introduces itself to the hooks: they should meet one queue, not two."""
 
-    def _make_reporter(self, hooks: Iterable[Hook]) -> Reporter:
-        return _LineReporter(hooks, self._clock)
+    def _make_reporter(self, hooks: Iterable[Hook], clock: Clock) -> Reporter:
+        return _LineReporter(hooks, clock)
 
     def __del__(self) -> None:
         """Leave the warning to the queue."""

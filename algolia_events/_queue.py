@@ -2,20 +2,17 @@
 
 import asyncio
 import random
-import threading
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
-from typing import Any, Final
 
-from algolia_events._batching import SMALL_EVENT, Batch, Batcher, Settlement
+from algolia_events._batching import Batch, Settlement
 from algolia_events._clock import Clock, SystemClock
-from algolia_events._codec import ENCODERS, Encoder, encode, parse_event
-from algolia_events._codec._peek import event_timestamp
+from algolia_events._entrance import Entrance
 from algolia_events._fork import watch_forks
 from algolia_events._reporting import Reporter
-from algolia_events._retry import Gate, Outcome
+from algolia_events._retry import Outcome
 from algolia_events._runner import Core, Runner
 from algolia_events._screening import Screen
 from algolia_events._waiting import Waiters, time_limit
@@ -23,18 +20,12 @@ from algolia_events.abc import Hook
 from algolia_events.config import QueueOptions, RetryOptions, seconds
 from algolia_events.errors import (
     ClientClosedError,
-    EventDroppedError,
-    InvalidEventError,
-    QueueFullError,
     WrongLoopError,
 )
-from algolia_events.events import Event
 from algolia_events.reports import DeliveryReport, DropReason, Health, HealthState, QueueStats
 
-_NS_PER_MS: Final = 1_000_000
 
-
-class EventQueue:
+class EventQueue(Entrance):
     """Buffers events and sends them in batches from a background task.
 
     `track()` and `stats()` may be called from any thread, and before `start()`; everything that is awaited belongs to
@@ -62,214 +53,22 @@ class EventQueue:
         screen: Screen | None = None,
     ) -> None:
         self._deliver = deliver
-        self._options = options or QueueOptions()
-        self._retry = retry or RetryOptions()
-        self._clock = clock or SystemClock()
         self._draw = draw
-        self._reporter = self._make_reporter(hooks)
-        self._time_ns = self._clock.time_ns
-        self._screen = screen or Screen()
-        # Without encoders every event takes the way past the screen; with an open screen nothing is spent on it.
-        self._encoders: dict[Any, Encoder] = dict(ENCODERS) if self._screen.is_open else {}
-        self._start_afresh()
+        clock = clock or SystemClock()
+        super().__init__(
+            options=options or QueueOptions(),
+            retry=retry or RetryOptions(),
+            clock=clock,
+            reporter=self._make_reporter(hooks, clock),
+            screen=screen or Screen(),
+        )
         self._reporter.attached(self.stats, self._options.max_events)
         watch_forks(self)
         # What a loop leaves pending when it is closed is never collected, nor is what a module holds until the exit.
         weakref.finalize(self, _warn_at_exit, weakref.ref(self))
 
-    def _start_afresh(self) -> None:
-        # Reentrant, since a signal handler or a finalizer may track an event while this thread is inside track().
-        self._lock = threading.RLock()
-        gate = Gate(self._options.in_flight, self._retry)
-        self._batcher = self._make_batcher(gate)
-        if self._reporter.hears_tracked:
-            self._batcher.ask_for_each()
-        self._runner: Runner | None = None
-        self._waiters = Waiters()
-        self._closed_for: DropReason | None = None
-        self._final_report: DeliveryReport | None = None
-        self._warned = False
-
-    def _make_reporter(self, hooks: Iterable[Hook]) -> Reporter:
-        return Reporter(hooks, self._clock)
-
-    def _make_batcher(self, gate: Gate) -> Batcher:
-        return Batcher(self._options, gate, timestamp_of=event_timestamp)
-
-    def after_fork(self) -> None:
-        """Start empty in a forked child: what waits is the parent's to send."""
-        self._start_afresh()
-
-    # --- taking in -----------------------------------------------------------------------------------------------
-
-    def track(self, event: Event | Mapping[str, Any]) -> bool:
-        """Take an event in, to be sent in the background; return False when it was refused, which is counted.
-
-        Takes a few microseconds, from any thread, and never waits. A mapping in the wire's form is validated first.
-
-        Raises:
-            InvalidEventError: the mapping breaks a rule, and `strict=True`; else it counts as dropped.
-            QueueFullError: there is no room, and `overflow="raise"`.
-        """
-        try:
-            encoder = self._encoders[type(event)]
-        except KeyError:
-            return self._track_other(event)
-        stamp = event.timestamp  # type: ignore[union-attr]
-        if stamp is None:
-            stamp = self._time_ns() // _NS_PER_MS
-        text = encoder(event, stamp)
-        batch = self._batcher.open
-        ahead = len(batch.loose)
-        if ahead < batch.room and stamp >= batch.oldest_ms and len(text) <= SMALL_EVENT:
-            # Without the lock, and counted later: `OpenBatch` explains why nothing gets lost here.
-            batch.loose.append(text)
-            return ahead < batch.last or self._see_to(text)
-        reason = self._add(text, stamp)
-        if reason is not None:
-            return self._refused(reason)
-        if self._reporter.hears_tracked:
-            self._reporter.tracked(event)
-        return True
-
-    def _see_to(self, text: str) -> bool:
-        """Do what is due after an event that filled the room it joined in, or found it shut."""
-        with self._lock:
-            reason = self._batcher.look(text)
-            news = self._batcher.take_news()
-            unsaid = self._batcher.dropped() if self._final_report is not None else []  # else the runner says it
-        if news:
-            self._wake()
-        for settlement in unsaid:
-            self._reporter.settled(settlement)
-        return reason is None or self._said_no(reason)
-
-    def _wake(self) -> None:
-        """Have the background task look, if there is one; that takes a system call."""
-        if self._runner is not None:
-            self._runner.wake()
-
-    async def put(self, event: Event | Mapping[str, Any]) -> None:
-        """Take an event in, and wait for room where there is none.
-
-        Raises:
-            InvalidEventError: the mapping breaks a rule.
-            EventDroppedError: the event can never fit into a request, or into the queue.
-            ClientClosedError: the queue was closed before there was room.
-        """
-        await self._admit(event, None)
-
-    async def submit(self, event: Event | Mapping[str, Any]) -> "asyncio.Future[Settlement]":
-        """Take an event in as `put()` does, with its errors; return a future of the verdict on it.
-
-        The future never raises: its `Settlement` says delivered, rejected or dropped. Thousands of them may be awaited
-        at once while batches fill as ever, which is what a bulk import needs.
-        """
-        verdict: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
-        await self._admit(event, verdict)
-        return verdict
-
-    async def deliver(self, event: Event | Mapping[str, Any], timeout: float | timedelta | None = None) -> None:  # noqa: ASYNC109 - a time limit on the verdict, which leaves the event in the queue
-        """Take an event in, and wait until Algolia has accepted it; it does not linger.
-
-        Raises:
-            InvalidEventError: the mapping breaks a rule.
-            EventRejectedError: the server refused it, with its words.
-            EventDroppedError: it was given up, with the reason.
-            TimeoutError: there was no room, or no verdict, within `timeout` seconds; what was taken in stays in.
-            ClientClosedError: the queue was closed before there was room.
-        """
-        verdict: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
-        try:
-            async with time_limit(self._clock, self._deadline(timeout)):
-                await self._admit(event, verdict, hasten=True)
-                settlement = await verdict
-        except TimeoutError:
-            raise TimeoutError(f"no verdict on the event within {timeout} seconds") from None
-        settlement.raise_unless_kept()
-
-    async def _admit(
-        self,
-        event: Event | Mapping[str, Any],
-        ticket: "asyncio.Future[Settlement] | None",
-        *,
-        hasten: bool = False,
-    ) -> None:
-        known = self._screen.judge(event if isinstance(event, Event) else parse_event(event))
-        if isinstance(known, DropReason):
-            with self._lock:
-                self._batcher.ledger.refuse(known)
-            self._reporter.dropped(known)
-            raise EventDroppedError(known)
-        stamp = self._stamp_of(known)
-        text = encode(known, stamp)
-        self._ensure_runner()
-        async with self._waiters.turn:
-            while True:
-                with self._lock:  # held from the look to the adding: a thread may take the room in between
-                    if self._has_room_for(len(text)):
-                        reason = self._add(text, stamp, ticket, hasten=hasten)
-                        break
-                await self._waiters.room()
-        if reason is not None:
-            self._reporter.dropped(reason)
-            raise EventDroppedError(reason)
-        if self._reporter.hears_tracked:
-            self._reporter.tracked(known)
-
-    def _stamp_of(self, event: Event) -> int:
-        return self._time_ns() // _NS_PER_MS if event.timestamp is None else event.timestamp
-
-    def _add(
-        self, text: str, stamp: int, ticket: "asyncio.Future[Settlement] | None" = None, *, hasten: bool = False
-    ) -> DropReason | None:
-        """Put an encoded event in and wake the background task where that matters; what `track()` does in line."""
-        with self._lock:
-            reason = self._batcher.add(text, stamp, ticket)
-            if hasten:
-                self._batcher.hasten()
-            news = self._batcher.take_news()
-        if news:
-            self._wake()
-        return reason
-
-    def _has_room_for(self, size: int) -> bool:
-        """Say whether an event can go in now without another giving way, or never will, which `add()` then books."""
-        with self._lock:
-            if self._closed_for is not None:
-                raise ClientClosedError(f"the queue takes no more events: {self._closed_for}")
-            return self._batcher.fits(size) or not self._batcher.can_ever_fit(size)
-
-    def _track_other(self, event: Any) -> bool:
-        """Track what takes more than an encoder: a mapping, a mistake, or any event while there is a screen."""
-        try:
-            known = self._screen.judge(event if isinstance(event, Event) else parse_event(event))
-        except InvalidEventError:
-            if self._options.strict:
-                raise
-            known = DropReason.INVALID
-        if isinstance(known, DropReason):
-            with self._lock:
-                self._batcher.ledger.refuse(known)
-            return self._refused(known)
-        stamp = self._stamp_of(known)
-        reason = self._add(encode(known, stamp), stamp)
-        if reason is not None:
-            return self._refused(reason)
-        if self._reporter.hears_tracked:
-            self._reporter.tracked(known)
-        return True
-
-    def _refused(self, reason: DropReason) -> bool:
-        self._reporter.dropped(reason)
-        return self._said_no(reason)
-
-    def _said_no(self, reason: DropReason) -> bool:
-        if reason is DropReason.QUEUE_FULL and self._options.overflow == "raise":
-            raise QueueFullError(self._options.max_events, self._options.max_bytes)
-        return False
-
-    # --- sending -------------------------------------------------------------------------------------------------
+    def _make_reporter(self, hooks: Iterable[Hook], clock: Clock) -> Reporter:
+        return Reporter(hooks, clock)
 
     async def start(self) -> None:
         """Start the background task in the running loop; to do so twice does no harm.
@@ -341,9 +140,6 @@ class EventQueue:
             runner = self._runner
         if runner is not None:
             runner.wake()
-
-    def _deadline(self, timeout: float | timedelta | None) -> float | None:
-        return None if timeout is None else self._clock.monotonic() + seconds(timeout)
 
     def _ensure_runner(self) -> Runner:
         """Find the background task, or start it; it belongs to one loop for as long as that loop lives."""
