@@ -13,14 +13,18 @@ from redis.exceptions import RedisError, ResponseError
 
 from algolia_events._fork import watch_forks
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
+from algolia_events._redis_client import make_client, words
 from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
 from algolia_events.outbox import _redis_scripts as scripts
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._letters import groups_of
-from algolia_events.outbox._redis_client import make_client, words
 from algolia_events.outbox._redis_entries import behind, fields_of, group_of, key_of, own_group_of
 from algolia_events.outbox._worker import cancel_again, outlast
 
+_TIMEOUT: Final = 2.0
+"""In seconds, for each answer: a Redis that hangs must not hold up what memory can take over."""
+_RETRIES: Final = 1
+"""Once more, at once: a connection from the pool may have been closed since. Each script may be run twice."""
 _DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 _ALIVE_MS: Final = 5000
 """How long after its last sign of life a process is taken for dead."""
@@ -70,9 +74,9 @@ class RedisOutbox:
             f"{{{stream}}}:{name}" for name in ("sizes", "rejected", f"{group}:alive:")
         )
         try:
-            make_client(url)
-        except (ValueError, TypeError):
-            raise ConfigurationError("the address of a Redis outbox is redis://, rediss:// or unix://") from None
+            make_client(url, timeout=_TIMEOUT, retries=_RETRIES)
+        except ValueError as exc:
+            raise ConfigurationError(f"the address of a Redis outbox is wrong: {exc}") from None
         self.notice: str | None = None
         self._start_afresh()
         watch_forks(self)
@@ -321,7 +325,8 @@ class RedisOutbox:
         """Find the client of the running loop; connections of another loop are of no use in this one."""
         if self._redis is None or not self._is_here():
             self._loop = asyncio.get_running_loop()
-            self._redis, self._beating, self._writing = make_client(self._url), None, None
+            self._redis = make_client(self._url, timeout=_TIMEOUT, retries=_RETRIES)
+            self._beating, self._writing = None, None
             self._claiming = asyncio.Lock()
             self._calls.clear()  # whoever made them has ended with his loop
         return self._redis

@@ -1,12 +1,11 @@
 """With an outbox too, nothing blocks the event loop: not the disk, not the network, not a certificate's file."""
 
-import ssl
 import time
 from collections.abc import Iterator, Sequence
 
 import pytest
-from blockbuster import BlockBusterFunction
 from support.groups import MakeOutbox
+from support.redis_server import certificates_only_in_threads
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs
 from algolia_events.abc import Outbox
@@ -66,11 +65,8 @@ async def test_an_outbox_that_blocks_would_be_found() -> None:
 
 @pytest.fixture
 def no_certificates_in_the_loop() -> Iterator[None]:
-    """To read the system's certificates takes tens of milliseconds, of which blockbuster does not know by itself."""
-    watched = BlockBusterFunction(ssl.SSLContext, "load_default_certs", scanned_modules=["algolia_events"])
-    watched.activate()
-    yield
-    watched.deactivate()
+    with certificates_only_in_threads():
+        yield
 
 
 async def test_certificates_are_read_elsewhere(no_certificates_in_the_loop: None) -> None:

@@ -161,7 +161,18 @@ def test_an_address_names_stream_group_and_bound(own_server: RedisServer) -> Non
     assert (outbox._stream, outbox._group, outbox._max_bytes) == ("shop", "eu", 1_000_000)
 
 
-@pytest.mark.parametrize("url", ["mysql://x", "sqlite://host/x", "sqlite:///", "sqlite:///x?max_bytes=many", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "mysql://x",
+        "sqlite://host/x",
+        "sqlite:///",
+        "sqlite:///x?max_bytes=many",
+        "redis://127.0.0.1:port",
+        "redis://127.0.0.1?no_such_parameter=1",
+    ],
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError):
         open_outbox(url)

@@ -1,15 +1,10 @@
 """A Redis outbox over TLS: certificates are verified, with the CA that the address names; a failure names no secret."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
 import pytest
-import trustme
-from support.binaries import require_binary
-from support.redis_server import RedisServer, free_port
+from support.redis_server import SecureRedis, secure_redis
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs
 from algolia_events.reports import Health, HealthState
@@ -18,52 +13,17 @@ from algolia_events.sandbox import Sandbox
 EVENTS = 100
 
 
-@attrs.frozen
-class SecureRedis:
-    """A server with TLS, a password, and a user of the name "shop"."""
-
-    port: int
-    authority: Path
-
-    def url(self, *, login: str = ":secret", authority: Path | None = None) -> str:
-        query = "" if authority is None else f"?ssl_ca_certs={authority}"
-        return f"rediss://{login}@127.0.0.1:{self.port}/0{query}"
-
-
-def knows_tls(program: str) -> bool:
-    """Say whether a server was built with TLS: one without does not know the option, whatever its value."""
-    words = subprocess.run([program, "--tls-port", "none"], capture_output=True, text=True, timeout=30, check=False)
-    return "Bad directive" not in words.stdout + words.stderr
-
-
-def start(directory: Path, *, name: str) -> Iterator[SecureRedis]:
-    """Run a server whose certificate is for this name."""
-    authority = trustme.CA()
-    certificate = authority.issue_cert(name)
-    files = {part: directory / f"{part}.pem" for part in ("authority", "certificate", "key")}
-    authority.cert_pem.write_to_path(files["authority"])
-    certificate.cert_chain_pems[0].write_to_path(files["certificate"])
-    certificate.private_key_pem.write_to_path(files["key"])
-    port = free_port()
-    options = ["--tls-port", str(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", str(files["authority"])]
-    options += ["--tls-cert-file", str(files["certificate"]), "--tls-key-file", str(files["key"])]
-    options += ["--user", "shop", "on", ">of-the-shop", "~*", "+@all"]
-    program = require_binary("redis-server")
-    if "REDIS_SERVER" in os.environ and not knows_tls(program):
-        pytest.skip(f"{program} was built without TLS")
-    with RedisServer(program, directory, *options):
-        yield SecureRedis(port, files["authority"])
-
-
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureRedis]:
-    yield from start(tmp_path_factory.mktemp("secure"), name="127.0.0.1")
+    with secure_redis(tmp_path_factory.mktemp("secure"), name="127.0.0.1") as server:
+        yield server
 
 
 @pytest.fixture
 def impostor(tmp_path: Path) -> Iterator[SecureRedis]:
     """A server with somebody else's certificate."""
-    yield from start(tmp_path, name="queue.example")
+    with secure_redis(tmp_path, name="queue.example") as server:
+        yield server
 
 
 async def track_some(url: str) -> tuple[Health, Sandbox, bool]:

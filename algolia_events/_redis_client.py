@@ -5,42 +5,51 @@ import contextlib
 import os
 import socket
 import ssl
-from typing import Any, Final
+from typing import Any
 
 import redis
 from redis.asyncio import Redis
 from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError, SlaveNotFoundError
 from redis.backoff import NoBackoff
+from redis.exceptions import AskError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-_TIMEOUT: Final = 2.0
-"""In seconds, for each answer: a Redis that hangs must not hold up what memory can take over."""
 
-
-def make_client(url: str) -> Redis:
+def make_client(url: str, *, timeout: float, retries: int) -> Redis:
     """Make a client; it connects when it is used first.
 
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, as in redis-py; what its parameters say counts for more.
+        timeout: in seconds, to connect, and for each answer.
+        retries: how often a command is given again, at once, when no answer came: each may be carried out that often
+            and once more.
+
     Raises:
-        ValueError, TypeError: the address is none; the words may hold it.
+        ValueError: the address is none, or has parameters that redis-py does not know.
     """
     options: dict[str, Any] = {
-        "socket_timeout": _TIMEOUT,
-        "socket_connect_timeout": _TIMEOUT,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
         "decode_responses": False,
-        # Once more, at once: a connection from the pool may have been closed since. Each script may be run twice.
-        "retry": Retry(NoBackoff(), 1),
+        "retry": Retry(NoBackoff(), retries),
     }
     with contextlib.suppress(ImportError):  # before redis-py 7; later ones look on the disk, in the event loop
         from redis.driver_info import DriverInfo  # noqa: PLC0415
 
         options["driver_info"] = DriverInfo(lib_version=redis.__version__)
-    client = Redis.from_url(url, **options)
-    pool = client.connection_pool
-    if issubclass(pool.connection_class, SSLConnection):
-        pool.connection_class = _TLSConnection
+    if url.startswith("rediss:"):
+        options["ssl_check_hostname"] = True  # redis-py before 6 has to be told
+    try:
+        client = Redis.from_url(url, **options)
+        pool = client.connection_pool
+        if issubclass(pool.connection_class, SSLConnection):
+            pool.connection_class = _TLSConnection
+        pool.make_connection()  # type: ignore[no-untyped-call]  # only then does redis-py look at the parameters
+    except (ValueError, TypeError, RedisError):  # their words may hold the address
+        raise ValueError("it is redis://, rediss:// or unix://, with parameters that redis-py knows") from None
     return client
 
 
@@ -50,15 +59,19 @@ class _TLSConnection(SSLConnection):
     async def connect(self) -> None:
         try:
             await asyncio.to_thread(self.ssl_context.get)  # which keeps what it has made
-        except OSError as exc:
+        except (OSError, TypeError, ValueError) as exc:  # the latter where parameters do not go together
             raise RedisError("the certificates that the address names cannot be read") from exc
         await super().connect()  # type: ignore[no-untyped-call]
 
 
 def words(exc: BaseException) -> str:
-    """Say what went wrong, without the address, which redis-py and asyncio put into their words."""
+    """Say what went wrong, without any address, which redis-py, Redis and asyncio put into their words."""
     if isinstance(exc, TimeoutError | RedisTimeoutError):
         return "no answer in time"
+    if isinstance(exc, AskError) or str(exc).startswith(("MOVED ", "ASK ")):  # redis-py 5 has classes in clusters only
+        return "it is a node of a cluster, and what was asked for belongs to another"
+    if isinstance(exc, MasterNotFoundError | SlaveNotFoundError):
+        return "no Sentinel knows a server"
     cause = exc.__context__ if isinstance(exc, RedisConnectionError) else exc
     return _os_words(cause) if isinstance(cause, OSError) else str(exc) or type(exc).__name__
 
