@@ -200,7 +200,9 @@ class DurableQueue(EventQueue):
         """Look from time to time whether the outbox works again; what waits to be stored shows that by itself."""
         while self._problem is not None:
             await sleep_until(self._clock, self._clock.monotonic() + _LOOK_SECONDS)
-            if self._batcher.is_empty:
+            with self._lock:
+                is_empty = self._batcher.is_empty
+            if is_empty:
                 await self._look()
 
     async def _look(self) -> None:

@@ -83,11 +83,11 @@ class Entrance:
             stamp = self._time_ns() // _NS_PER_MS
         text = encoder(event, stamp)
         batch = self._batcher.open
-        ahead = len(batch.loose)
-        if ahead < batch.room and stamp >= batch.oldest_ms and len(text) <= SMALL_EVENT:
+        loose = batch.loose
+        if len(loose) < batch.room and stamp >= batch.oldest_ms and len(text) <= SMALL_EVENT:
             # Without the lock, and counted later: `OpenBatch` explains why nothing gets lost here.
-            batch.loose.append(text)
-            return ahead < batch.last or self._see_to(text)
+            loose.append(text)
+            return len(loose) <= batch.last or self._see_to(text, stamp)
         return self._track_encoded(event, text, stamp)  # type: ignore[arg-type]
 
     async def put(self, event: Event | Mapping[str, Any]) -> None:
@@ -180,7 +180,6 @@ class Entrance:
         """Take in an event about which there is something to decide."""
         reason = self._add(text, stamp)
         if reason is not None:
-            self._reporter.dropped(reason)
             return self._refuse(reason)
         if self._reporter.hears_tracked:
             self._reporter.tracked(event)
@@ -209,21 +208,19 @@ class Entrance:
         self._reporter.dropped(reason)
 
     def _refuse(self, reason: DropReason) -> bool:
-        """Tell whoever tracked an event that was booked as refused."""
+        """Tell of an event that was booked as refused."""
+        self._reporter.dropped(reason)
         if reason is DropReason.QUEUE_FULL and self._options.overflow == "raise":
             raise QueueFullError(self._options.max_events, self._options.max_bytes)
         return False
 
-    def _see_to(self, text: str) -> bool:
+    def _see_to(self, text: str, stamp: int) -> bool:
         """Do what is due after an event that filled the room it joined in, or found it shut."""
         with self._lock:
-            reason = self._batcher.look(text)
+            reason = self._batcher.verdict_on(text, stamp)
             news = self._batcher.take_news()
-            unsaid = self._batcher.dropped() if self._final_report is not None else []  # else the runner says it
         if news:
             self._wake()
-        for settlement in unsaid:
-            self._reporter.settled(settlement)
         return reason is None or self._refuse(reason)
 
     def _wake(self) -> None:

@@ -215,7 +215,7 @@ class EventQueue(Entrance):
         return DeliveryReport.of(self.stats(), timed_out=timed_out)
 
     def __del__(self) -> None:
-        held = self._batcher.stats().pending if hasattr(self, "_batcher") else 0
+        held = EventQueue.stats(self).pending if hasattr(self, "_batcher") else 0
         runner = getattr(self, "_runner", None)
         if self._final_report is None and not self._warned and (held or runner is not None):
             self._warned = True

@@ -385,6 +385,7 @@ async def test_a_blocked_loop_does_not_hold_up_a_thread(make: MakeQueue) -> None
     assert queue.stats().tracked == 5000
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_signal_handler_that_raises_leaves_the_queue_usable() -> None:
     class Interrupt(BaseException):
         pass
@@ -400,14 +401,18 @@ def test_a_signal_handler_that_raises_leaves_the_queue_usable() -> None:
 
     queue = EventQueue(nowhere, options=QueueOptions(max_events=1_000_000))
     event, draw = click(), random.Random(1)
+
+    def track_until_interrupted() -> None:  # a function: not every jump of a loop is within the `with` around it
+        interrupted.clear()
+        signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.0001, 0.001))
+        while not interrupted.is_set():  # what is raised in a finalizer is swallowed by the interpreter
+            queue.track(event)
+
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         for _ in range(300):
             with contextlib.suppress(Interrupt):
-                interrupted.clear()
-                signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.0001, 0.001))
-                while not interrupted.is_set():  # raised in a finalizer, it is swallowed by the interpreter
-                    queue.track(event)
+                track_until_interrupted()
     finally:
         signal.signal(signal.SIGALRM, before)
 

@@ -48,7 +48,10 @@ class Admission:
         self._dropped: list[Settlement] = []
         self._closed: DropReason | None = None
         self._one_by_one = False
-        self._tickets_come = False
+        self._tickets_due = 0
+        """How many events with a ticket are not counted yet."""
+        self._late: list[tuple[str, DropReason]] = []
+        """Texts that were refused when they were counted; whoever tracked one comes for the reason."""
         self._room = 0
         """How many bytes the open batch may grow to, before anything else has to be considered."""
         self._measure_room()
@@ -61,49 +64,49 @@ class Admission:
         A refusal is booked; so are the older events that gave way under `drop-oldest`.
         """
         self.count_in()
+        if self.open.count >= self.open.milestone:  # a signal handler raised before that was seen to
+            self._pass_milestone(self.open)
         size = len(text) + _SEPARATOR_BYTES
+        count = self.open.count
         if self.open.size + size > self._room:
             refused = self._clear_the_way(size)
             if refused is not None:
                 return self.ledger.refuse(refused)
         if ticket is not None:
             text = Ticketed(text, ticket)
-            self._tickets_come = True
+            self._tickets_due += 1
         batch = self.open
         if stamp < batch.oldest_ms:  # noqa: PLR1730 - min() would cost five times as much, once an event
             batch.oldest_ms = stamp
-        place = len(batch.loose)
         batch.loose.append(text)
-        if len(batch.loose) - 1 == place == batch.counted and batch.loose[place] is text and batch is self.open:
+        if [text] == batch.loose[batch.counted :] and batch.count == count and batch is self.open:
             # What `count_in()` would do, in a third of the time: nobody else has come. No call from here on, as there.
             if ticket is not None:
                 batch.tickets[batch.first + batch.count] = ticket
+                self._tickets_due -= 1
             batch.size += size
             batch.counted += 1
             batch.count += 1
             if batch.count >= batch.milestone:
                 self._pass_milestone(batch)
-        else:
-            self.count_in()
-        return None
+            return None
+        return self.verdict_on(text, stamp)
 
-    def count_in(self) -> list[str]:
+    def count_in(self) -> None:
         """Count the events that joined the open batch without asking, and do what their number calls for.
 
-        Whoever holds the lock sees to that before anything that depends on how much there is. Returns those that were
-        refused: they joined when the queue had just been closed, or filled by others.
+        Whoever holds the lock sees to that before anything that depends on how much there is.
         """
-        refused: list[str] = []
         while len(self._loose) > self.open.counted:
-            batch, counted = self.open, self.open.counted
-            texts = self._loose[counted : counted + self._options.batch_events - batch.count]
+            batch, counted, count = self.open, self.open.counted, self.open.count
+            texts = self._loose[counted : counted + self._options.batch_events - count]
             size = _size(texts)
             if self._closed is not None:
-                refused += self._refuse_from(counted, self._closed)
+                self._refuse_from(counted, self._closed)
                 continue
             if not self._fits(len(texts), size):
                 if not self._make_room(len(texts), size):
-                    refused += self._refuse_from(len(self._loose) - 1, DropReason.QUEUE_FULL)
+                    self._refuse_from(len(self._loose) - 1, DropReason.QUEUE_FULL)
                 continue
             if batch.size + size > self._open_limit and batch.count:
                 self._seal()
@@ -112,23 +115,29 @@ class Admission:
                 size -= _size([texts.pop()])
             number = len(texts)
             oldest = batch.oldest_ms if batch.is_dated else self._oldest(texts)
-            tickets = self._tickets_of(texts, batch.first + batch.count) if self._tickets_come else {}
+            tickets = self._tickets_of(texts, batch.first + count) if self._tickets_due else {}
+            told = len(tickets)
             # No call from here to the last: a signal handler can track behind one, and must find all or nothing done.
-            if batch is not self.open or batch.counted != counted:
+            if batch is not self.open or batch.count != count:  # `counted` falls again when a run is packed
                 continue
             batch.oldest_ms = oldest
             batch.size += size
             batch.counted = counted + number
             batch.count += number
             batch.tickets |= tickets
+            self._tickets_due -= told
             if batch.count >= batch.milestone:
                 self._pass_milestone(batch)
-        return refused
 
-    def look(self, text: str) -> DropReason | None:
-        """Count in what joined without asking; return why it was refused, if `text` came too late."""
-        if any(each is text for each in self.count_in()):
-            return self._closed or DropReason.QUEUE_FULL
+    def verdict_on(self, text: str, stamp: int) -> DropReason | None:
+        """Count in what joined without asking; return why `text` was refused, if it came too late."""
+        # It may have got into another batch than it was meant for.
+        self.open.oldest_ms = min(self.open.oldest_ms, stamp)
+        self.count_in()
+        for place, (late, reason) in enumerate(self._late):
+            if late is text:
+                del self._late[place]
+                return reason
         return None
 
     def ask_for_each(self) -> None:
@@ -142,22 +151,26 @@ class Admission:
         return min((stamp for stamp in stamps if stamp is not None), default=self.open.oldest_ms)
 
     def _tickets_of(self, texts: list[str], first: int) -> dict[int, Any]:
-        self._tickets_come = False
         return {first + offset: text.ticket for offset, text in enumerate(texts) if isinstance(text, Ticketed)}
 
-    def _refuse_from(self, place: int, reason: DropReason) -> list[str]:
+    def _refuse_from(self, place: int, reason: DropReason) -> None:
         """Take out the loose texts from a place on, none of which is counted, and book them."""
+        self.open.shut()  # so that whoever tracked one of them comes for the reason
+        tracked, dropped = self.ledger.tracked, self.ledger.dropped.get(reason, 0)
         late = self._loose[place:]
-        del self._loose[place : place + len(late)]
-        self.ledger.tracked += len(late)
-        self.ledger.dropped[reason] += len(late)
-        tickets = tuple(text.ticket for text in late if isinstance(text, Ticketed))
-        self._dropped.append(Settlement(dropped=reason, dropped_count=len(late), tickets=tickets))
-        self.has_news = True
-        return late
+        number, reasons = len(late), [(text, reason) for text in late]
+        told = len(self._tickets_of(late, 0))
+        # No call from here on, see `count_in()`: each refusal, and each batch that is sealed, changes `tracked`.
+        if self.ledger.tracked == tracked and self._loose[place : place + number] == late:
+            del self._loose[place : place + number]
+            self.ledger.tracked += number
+            self.ledger.dropped[reason] = dropped + number
+            self._tickets_due -= told
+            self._late += reasons
 
     def _pass_milestone(self, batch: OpenBatch) -> None:
         """Do what the first event, each run of them, the last of a batch and the last of the queue call for."""
+        batch.shut()  # until there is room again: packing makes some that is none
         if batch.milestone == 1:
             self.has_news = True
         if batch.count >= self._options.batch_events:
@@ -168,28 +181,36 @@ class Admission:
         self._measure_room()
 
     def _measure_room(self) -> None:
-        """Reckon how far the open batch may fill, in bytes and events, until `add()` has to think again.
+        """Reckon how far the open batch may fill, in bytes and events, until somebody has to think again.
 
         So that an event that simply fits, as nearly all do, costs one comparison of each.
         """
-        batch = self.open
-        count, counted = batch.count, batch.counted  # once: should a signal handler track meanwhile, they grow
-        spare_events = self._max_events - self._sealed_events - count
+        while True:
+            batch, sealed = self.open, self._sealed_events
+            count, counted = batch.count, batch.counted
+            spare_events = self._max_events - sealed - count
+            room = min(self._open_limit, self._max_bytes - self._sealed_bytes)
+            run = min(LOOSE_EVENTS - counted, self._options.batch_events - count, spare_events)
+            joining = min(run, (room - batch.size) // (SMALL_EVENT + _SEPARATOR_BYTES))
+            # No call from here on, see `count_in()`.
+            if (
+                batch is self.open
+                and batch.count == count
+                and batch.counted == counted
+                and self._sealed_events == sealed
+            ):
+                break
         if spare_events <= 0 or self._closed is not None:
             self._room = -1
-            batch.shut()
+            batch.room, batch.last = 0, -1
             return
-        self._room = min(self._open_limit, self._max_bytes - self._sealed_bytes)
+        self._room = room
         if count:  # the first event of a batch has to be heard of: it is what wakes the runner
-            run = min(LOOSE_EVENTS - counted, self._options.batch_events - count)
-            batch.milestone = count + min(run, spare_events)
-            spare_bytes = self._room - batch.size
-            spare = min(run, spare_events, spare_bytes // (SMALL_EVENT + _SEPARATOR_BYTES))
-            if spare <= 0 or self._one_by_one:
-                batch.shut()
+            batch.milestone = count + run
+            if joining <= 0 or self._one_by_one:
+                batch.room, batch.last = 0, -1
             else:
-                batch.room = counted + spare
-                batch.last = batch.room - 1
+                batch.room, batch.last = counted + joining, counted + joining - 1
 
     def _clear_the_way(self, size: int) -> DropReason | None:
         """Make the open batch one that an event of `size` bytes may join, or say why there is none."""
@@ -258,6 +279,7 @@ class Admission:
             if batch is not self.open or batch.counted:
                 continue
             self.open = following
+            self._room = -1  # until it is measured
             self.has_news = True
             self.ledger.tracked += sealed.count
             self._sealed_events += sealed.count
@@ -267,7 +289,8 @@ class Admission:
 
     def close(self, reason: DropReason) -> None:
         """Refuse every event from now on, for `reason`; what was taken in can still leave."""
-        self.ask_for_each()  # first: what joins later without asking finds the batch shut, and is refused by `look()`
+        self._one_by_one = True  # first: what joins later finds the batch shut for good, and is refused
+        self.open.shut()
         self.count_in()
         self._closed = reason
         self._measure_room()  # the check that every event passes anyway leads to the refusal: it costs nothing more
@@ -303,7 +326,7 @@ class Admission:
     @property
     def pending(self) -> int:
         """Events waiting or in flight, counted where they are rather than derived from the other counters."""
-        held = sum(b.count for b in self._ready) + sum(b.count for b in self._in_flight)
+        held = sum(batch.count for batch in (*self._ready, *self._in_flight))
         return held + self.open.count
 
     @property

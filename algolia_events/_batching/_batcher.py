@@ -220,7 +220,14 @@ class Batcher(Admission):
 
     def stats(self) -> QueueStats:
         """Take the counters."""
-        self.count_in()  # before all else: what joins meanwhile is in none of the figures
+        while True:
+            self.count_in()
+            before = self.ledger.tracked, self.open.count
+            taken = self._stats()
+            if before == (self.ledger.tracked, self.open.count):
+                return taken  # else a signal handler has tracked meanwhile
+
+    def _stats(self) -> QueueStats:
         ledger = self.ledger
         return QueueStats(
             tracked=self.tracked,

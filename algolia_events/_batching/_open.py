@@ -36,10 +36,11 @@ class OpenBatch:
     than `room`, a text of at most `SMALL_EVENT` characters, stamped `oldest_ms` or later, may be appended to it without
     the lock. It is counted when next somebody looks, with the lock, by `Admission.count_in()`.
 
-    What makes that safe: `loose` is one list for all batches of a queue, appending to it and cutting from its front are
-    single operations of a list, and after appending one looks at `last`. It says whether the text was the last that
-    there was room for, or the batch was shut in the meantime: then one takes the lock, and has the text counted. So
-    a text that comes late finds itself in the next batch, and nobody's is overlooked. Where threads race, `room` is
+    What makes that safe: `loose` is one list for all batches of a queue, and appending to it and cutting from it are
+    single operations of a list, which nobody sees half done. After appending one looks at `last`, the index of the last
+    text that there is room for. Where that is reached, or the batch was shut in the meantime (-1), one takes the lock,
+    has the text counted, and hears whether it came too late (`Admission.verdict_on()`). So a text that joins late finds
+    itself in the next batch, and its author sees to it that the batch is heard of. Where threads race, `room` may be
     exceeded by one text a thread; what the queue has no room for is refused when it is counted.
 
     Attributes are read and changed from outside: a call an event would be a tenth of the whole cost.
@@ -71,7 +72,7 @@ class OpenBatch:
         """How many of the loose texts `count` and `size` include."""
         self.room = 0
         self.last = -1
-        """The index of the last text that there is room for."""
+        """The index of the last text that there is room for; -1 when the batch is shut."""
         self.oldest_ms = _NEVER
         self.due: float | None = None
         """When its linger is over; None until somebody has looked at it."""

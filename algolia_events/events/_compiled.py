@@ -83,33 +83,37 @@ _SORTED_BYTES: Final = bytes(
     for byte in range(256)
 )
 _TEXT: Final = "type({0}) is str and {1} and ({1}.isascii() or {1}.encode())"
-_TOKEN: Final = f"type({{0}}) is str and {{0}} and len({{0}}) <= {_limits.MAX_USER_TOKEN_LENGTH}"
 _LIST_OR_TUPLE: Final = "((kind := type({0})) is list or kind is tuple)"
 _LIST: Final = f"{_LIST_OR_TUPLE} and ({{0}} := tuple({{0}})) and len({{0}}) <= {{1}}"
 _QUERY_ID: Final = f"type(query_id) is str and len(query_id) == {_limits.QUERY_ID_LENGTH}"
 # One object is what most events are about, and worth a way of its own: a tuple of it costs a third of `tuple()`.
-_ONE_OR_MORE: Final = (
-    f"{_LIST_OR_TUPLE} and ({{1}} and ({{0}} := (only,)) if len({{0}}) == 1"
-    f" else ({{0}} := tuple({{0}})) and len({{0}}) <= {_limits.MAX_OBJECT_IDS} and {{2}})"
+_ONE_OBJECT: Final = _TEXT.format("(only := object_ids[0])", "only") + " and (object_ids := (only,))"
+_OBJECTS: Final = (
+    f"(object_ids := tuple(object_ids)) and len(object_ids) <= {_limits.MAX_OBJECT_IDS} and all(object_ids)"
+    " and ((joined := ''.join(object_ids)).isascii() or joined.encode())"
+)
+# Small numbers are compared quickest.
+_ONE_POSITION: Final = (
+    "type(only := positions[0]) is int and (0 < only <= 1000 or are_positions((only,))) and (positions := (only,))"
+)
+_OBJECTS_RULE: Final = (
+    f"{_LIST_OR_TUPLE.format('object_ids')} and ({_ONE_OBJECT} if len(object_ids) == 1 else {_OBJECTS})"
+)
+_OBJECTS_AND_POSITIONS_RULE: Final = (
+    f"{_LIST_OR_TUPLE.format('object_ids')} and {_LIST_OR_TUPLE.format('positions')}"
+    f" and ({_ONE_OBJECT} and {_ONE_POSITION} if len(object_ids) == 1 == len(positions)"
+    f" else {_OBJECTS} and (positions := tuple(positions)) and len(positions) == len(object_ids)"
+    " and are_positions(positions))"
 )
 _FAST_RULES: Final = {
     "event_name": "type(event_name) is str and (event_name in known_names or is_event_name(event_name))",
     "index": "type(index) is str and (index in known_indexes or is_index(index))",
-    "user_token": _TOKEN.format("user_token"),
-    "authenticated_user_token": _TOKEN.format("authenticated_user_token"),
+    "user_token": "type(user_token) is str and user_token",
+    "authenticated_user_token": "type(authenticated_user_token) is str and authenticated_user_token",
     "timestamp": (f"type(timestamp) is int and {_limits.MIN_TIMESTAMP_MS} <= timestamp < {_limits.MAX_TIMESTAMP_MS}"),
-    "object_ids": _ONE_OR_MORE.format(
-        "object_ids",
-        _TEXT.format("(only := object_ids[0])", "only"),
-        "all(object_ids) and ((joined := ''.join(object_ids)).isascii() or joined.encode())",
-    ),
+    "object_ids": _OBJECTS_RULE,
     "filters": _LIST.format("filters", _limits.MAX_FILTERS) + " and are_filters(filters)",
-    "positions": _ONE_OR_MORE.format(
-        "positions",
-        # Small numbers are compared quickest.
-        "type(only := positions[0]) is int and (0 < only <= 1000 or are_positions((only,)))",
-        "are_positions(positions)",
-    ),
+    "positions": "True",  # with the objects
     "query_id": f"{_QUERY_ID} and query_id.encode().translate(SORTED_BYTES) == HEX_DIGITS",
     "object_data": _LIST.format("object_data", _limits.MAX_OBJECT_IDS),
     "currency": "type(currency) is str and len(currency) == 3 and currency.isascii() and currency.isalpha()",
@@ -119,14 +123,21 @@ _FAST_RULES: Final = {
     "quantity": f"type(quantity) is int and {-MAX_INT32} <= quantity <= {MAX_INT32}",
     "agent_id": _TEXT.format("agent_id", "agent_id"),
 }
-# A token that is None reads "None", which is legal, and costs less than the question whether it is.
+# A token that is None reads "None", which is legal, and costs less than the question whether it is. Both together are
+# rarely longer than one may be: then neither needs a look of its own.
+_LENGTHS: Final = (
+    f"len(user_token) <= {_limits.MAX_USER_TOKEN_LENGTH} and (authenticated_user_token is None"
+    f" or len(authenticated_user_token) <= {_limits.MAX_USER_TOKEN_LENGTH})"
+)
 _TOKENS_RULE: Final = (
-    f"{_ILLEGAL} not in f'{{user_token}}{{authenticated_user_token}}'.encode().translate(SORTED_BYTES)"
+    f"{_ILLEGAL} not in (codes := f'{{user_token}}{{authenticated_user_token}}'.encode().translate(SORTED_BYTES))"
+    f" and (len(codes) <= {_limits.MAX_USER_TOKEN_LENGTH} or {_LENGTHS})"
 )
 # In one pass with the query ID. Nothing sorts above a digit, so only digits make the whole no less than digits alone.
 _TOKENS_AND_QUERY_ID_RULE: Final = (
     "(codes := f'{query_id}{user_token}{authenticated_user_token}'.encode().translate(SORTED_BYTES)) >= HEX_DIGITS"
     f" and {_ILLEGAL} not in codes"
+    f" and (len(codes) <= {_limits.QUERY_ID_LENGTH + _limits.MAX_USER_TOKEN_LENGTH} or {_LENGTHS})"
 )
 
 
@@ -207,6 +218,8 @@ def _source(cls: type[Checked], names: list[str], defaults: dict[str, Any]) -> s
 
 def _rules(cls: type[Checked], names: list[str], defaults: dict[str, Any]) -> list[str]:
     rules = dict(_FAST_RULES)
+    if "positions" in names:
+        rules["object_ids"] = _OBJECTS_AND_POSITIONS_RULE
     more = [cls.fast_rule]
     if "user_token" in names and "query_id" in names and "default_query_id" not in defaults:
         rules["query_id"] = _QUERY_ID

@@ -156,7 +156,6 @@ class ClickedObjectIDsAfterSearch(ObjectsEvent):
     """A user clicked objects of an answer."""
 
     event_type: ClassVar[str] = "click"
-    fast_rule: ClassVar[str] = "len(positions) == len(object_ids)"
 
     positions: tuple[int, ...] = attrs.field(converter=_rules.positions)
     """Each object's rank in the answer, from 1, over all pages."""
