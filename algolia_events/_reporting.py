@@ -22,9 +22,9 @@ class Reporter:
         self._quiet_until: dict[str, float] = {}
         self._unsaid: dict[str, tuple[str, int, dict[str, Any]]] = {}
         self._failed_hooks: set[tuple[int, str]] = set()
-        self.hook_errors = 0
+        self.hook_errors: int = 0
         """How often a hook has raised."""
-        self.hears_tracked = any(type(hook).tracked is not Hook.tracked for hook in self._hooks)
+        self.hears_tracked: bool = any(type(hook).tracked is not Hook.tracked for hook in self._hooks)
         """Whether some hook wants to know of each event; most do not, and then it costs nothing."""
 
     def tell(self, call: Callable[[Hook], object], name: str) -> None:
