@@ -62,9 +62,9 @@ class Interleaved(list[str]):
             after()
 
 
-def click(number: int, timestamp: int | None = None) -> ClickedObjectIDs:
+def click(number: int, timestamp: int | None = None, index: str = "products") -> ClickedObjectIDs:
     return ClickedObjectIDs(
-        event_name="Clicked", index="products", object_ids=[str(number)], user_token="anyone", timestamp=timestamp
+        event_name="Clicked", index=index, object_ids=[str(number)], user_token="anyone", timestamp=timestamp
     )
 
 
@@ -240,6 +240,18 @@ def test_an_event_that_joins_while_the_queue_is_closed_is_refused_or_sent() -> N
         assert taken is (act == "after")
         assert sent.numbers == ([1, 2] if taken else [1])
         assert report.delivered + report.dropped == 2
+
+
+def test_a_large_event_joins_only_where_there_is_room_for_its_bytes() -> None:
+    sent = Sent()
+    queue = EventQueue(sent, options=QueueOptions(max_bytes=1_000_000))
+    large = click(2, index="y" * 600_000)
+
+    taken = [queue.track(event) for event in (click(1), large, large, click(3))]
+    report = asyncio.run(queue.aclose(10))
+
+    assert taken == [True, True, False, True]
+    assert (report.delivered, sent.numbers, queue.stats().dropped) == (3, [1, 2, 3], {"queue_full": 1})
 
 
 def test_an_old_event_that_gets_into_the_next_batch_still_expires() -> None:
