@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import random
-import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -383,44 +381,6 @@ async def test_a_blocked_loop_does_not_hold_up_a_thread(make: MakeQueue) -> None
 
     assert finished
     assert queue.stats().tracked == 5000
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_signal_handler_that_raises_leaves_the_queue_usable() -> None:
-    class Interrupt(BaseException):
-        pass
-
-    interrupted = threading.Event()
-
-    def interrupt(*_: object) -> None:
-        interrupted.set()
-        raise Interrupt
-
-    async def nowhere(_: bytes) -> Outcome:
-        return Accepted()
-
-    queue = EventQueue(nowhere, options=QueueOptions(max_events=1_000_000))
-    event, draw = click(), random.Random(1)
-
-    def track_until_interrupted() -> None:  # a function: not every jump of a loop is within the `with` around it
-        interrupted.clear()
-        signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.0001, 0.001))
-        while not interrupted.is_set():  # what is raised in a finalizer is swallowed by the interpreter
-            queue.track(event)
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for _ in range(300):
-            with contextlib.suppress(Interrupt):
-                track_until_interrupted()
-    finally:
-        signal.signal(signal.SIGALRM, before)
-
-    other = threading.Thread(target=queue.stats, daemon=True)
-    other.start()
-    other.join(10)
-    assert not other.is_alive(), "the lock was left taken"
-    asyncio.run(queue.aclose(0))
 
 
 async def test_another_loop_is_told_what_is_wrong(make: MakeQueue) -> None:

@@ -356,7 +356,8 @@ def test_a_signal_handler_that_tracks_loses_and_repeats_nothing(batch_events: in
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_signal_handler_that_raises_loses_and_repeats_nothing_that_was_taken() -> None:
+@pytest.mark.parametrize("batch_events", [10, 1000])
+def test_a_signal_handler_that_raises_leaves_the_queue_usable_and_its_books_right(batch_events: int) -> None:
     class Interrupt(BaseException):
         pass
 
@@ -367,7 +368,7 @@ def test_a_signal_handler_that_raises_loses_and_repeats_nothing_that_was_taken()
         raise Interrupt
 
     sent, draw = Sent(), random.Random(1)
-    queue = EventQueue(sent, options=QueueOptions(max_events=1_000_000, batch_events=10))
+    queue = EventQueue(sent, options=QueueOptions(max_events=1_000_000, batch_events=batch_events))
     taken: list[int] = []
     numbers = itertools.count()
 
@@ -386,6 +387,10 @@ def test_a_signal_handler_that_raises_loses_and_repeats_nothing_that_was_taken()
                 track_until_interrupted()
     finally:
         signal.signal(signal.SIGALRM, before)
+    other = threading.Thread(target=queue.stats, daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive(), "the lock was left taken"
     report = asyncio.run(queue.aclose(60))
 
     assert len(set(sent.numbers)) == len(sent.numbers) == report.delivered == queue.stats().tracked
