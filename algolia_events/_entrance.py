@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -23,7 +24,7 @@ from algolia_events.reports import DeliveryReport, DropReason
 _NS_PER_MS: Final = 1_000_000
 
 
-class Entrance:
+class Entrance(ABC):
     """Takes events in; `EventQueue` is this, and what sends them.
 
     What both share is set here: the lock that is held for every look at the batcher, and the background task.
@@ -61,9 +62,9 @@ class Entrance:
         """Start empty in a forked child: what waits is the parent's to send."""
         self._start_afresh()
 
+    @abstractmethod
     def _ensure_runner(self) -> Runner:
         """Find the background task in the running loop, or start it."""
-        raise NotImplementedError
 
     def track(self, event: Event | Mapping[str, Any]) -> bool:
         """Take an event in, to be sent in the background; return False when it was refused, which is counted.
