@@ -318,6 +318,19 @@ def test_413_for_one_event_alone_is_a_rejection() -> None:
     assert settlement.tickets == ("waiting",)
 
 
+@pytest.mark.parametrize("max_events", [1, 3])
+def test_events_refused_by_a_full_queue_are_no_news(max_events: int) -> None:
+    batcher = make(max_events=max_events, batch_events=2)
+    for number in range(max_events):
+        add(batcher, number)
+    assert batcher.take_news()
+
+    refused = [add(batcher, number) for number in range(10)]
+
+    assert refused == [DropReason.QUEUE_FULL] * 10
+    assert not batcher.take_news()
+
+
 def test_a_failed_batch_goes_back_whole_to_its_place() -> None:
     batcher = make(batch_events=2, in_flight=2)
     for number in range(6):

@@ -203,6 +203,8 @@ class Admission:
         if spare_events <= 0 or self._closed is not None:
             self._room = -1
             batch.room, batch.last = 0, -1
+            if count:  # passed: else each event that is refused from now on would wake the runner
+                batch.milestone = min(count + 1, self._options.batch_events)
             return
         self._room = room
         if count:  # the first event of a batch has to be heard of: it is what wakes the runner
@@ -297,7 +299,6 @@ class Admission:
 
     def hasten(self) -> None:
         """End the linger of what has come in so far; what comes in before the next `take()` still joins it."""
-        self.count_in()
         if self.open.count:  # the last event may have filled its batch; an empty one that is due is never done
             self.open.due = -math.inf
         self.has_news = True
