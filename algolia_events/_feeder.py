@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from algolia_events._batching import Batch, Claim, Gathering, Settlement, Verdicts
-from algolia_events._clock import Clock
+from algolia_events._clock import Clock, Handle
 from algolia_events._groups import ClaimedGroup, EventGroup
 from algolia_events._line import Line
 from algolia_events._waiting import time_limit
@@ -76,7 +76,8 @@ class Feeder:
         of an answer, would have two send it."""
         self._looks = 0
         self._empty_look = -1
-        self._lacks_room = False
+        self._timer: Handle | None = None
+        self._timer_at = math.inf
         self._stopped = False
         self._closing = False
         self._dead = False
@@ -84,7 +85,7 @@ class Feeder:
         self.problem: str | None = None
         """Why the outbox could not be read or written, the last time it was."""
         self.loop = asyncio.get_running_loop()
-        line.on_claim, line.on_turn = self._settled, self._line_turned
+        line.on_claim, line.on_turn = self._settled, self._changed
         if before is not None:
             before._let_go()  # noqa: SLF001 - one of us
             self._claims, self._verdicts = before._claims, before._take_verdicts()  # noqa: SLF001
@@ -106,6 +107,7 @@ class Feeder:
         if self._exchange is None or self._stopped or self._dead:
             await self._outbox.store(groups)
             self._wait_for(events)
+            self._changed()
             return
         # For one event more than is stored: who gets no more than he gave knows that nothing else waits.
         requests = min(1, max(0, self._room()))
@@ -128,6 +130,7 @@ class Feeder:
             self._claim_at = -math.inf
         elif (waiting := events - sum(group.count for group in claimed)) > 0:
             self._wait_for(waiting)
+        self._changed()
 
     def _take_done(self) -> Verdicts:
         """Take the verdicts that go with a store: all, where they say nothing but that groups are done."""
@@ -143,10 +146,7 @@ class Feeder:
         """Note that there is something to claim: at once when it fills a request, else when it has lingered."""
         self._stored += events
         full = self._stored >= self._options.batch_events
-        at = self._clock.monotonic() + (0.0 if full else self._options.linger)
-        if at < self._claim_at:
-            self._claim_at = at
-            self._awake.set()
+        self._claim_at = min(self._claim_at, self._clock.monotonic() + (0.0 if full else self._options.linger))
 
     def _gather(self, groups: Sequence[ClaimedGroup]) -> None:
         """Take in what was claimed; it leaves when there is enough of it for a request, or when it has lingered."""
@@ -154,7 +154,7 @@ class Feeder:
             self._verdicts.left += groups
         else:
             self._gathering.add(groups, now=self._clock.monotonic())
-        self._awake.set()
+            self._send()
 
     # --- waiting and ending --------------------------------------------------------------------------------------
 
@@ -220,6 +220,7 @@ class Feeder:
             self.problem = "the task that reads the outbox died; the log has the cause"
         finally:
             self._dead = True
+            self._stop_timer()
             self._tell()
 
     async def _work(self) -> None:
@@ -232,23 +233,35 @@ class Feeder:
                 await self._settle()
             if self._closing:
                 return
-            self._send(now=math.inf if self._waiting else self._clock.monotonic())
+            self._send()
             if self._room() > 0 and self._clock.monotonic() >= self._claim_at:
                 await self._claim(self._room())
             self._tell()
-            await self._sleep()
-
-    async def _sleep(self) -> None:
-        until = min(self._gathering.due, self._settle_due() if self._verdicts else math.inf)
-        self._lacks_room = self._room() <= 0
-        if not self._lacks_room:
-            until = min(until, self._claim_at)
-        timer = self._clock.call_at(until, self._awake.set) if until < math.inf else None
-        try:
+            self._look_when_due()
             await self._awake.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
+
+    def _changed(self) -> None:
+        """Have the task look again where what happened can matter: most changes no more than when to look."""
+        if self._waiting or not self._line.works:
+            self._awake.set()
+        else:
+            self._look_when_due()
+
+    def _look_when_due(self) -> None:
+        """Have the task look when there is something to do, as far as is known by now."""
+        due = min(self._gathering.due, self._settle_due() if self._verdicts else math.inf)
+        if self._claim_at < due and self._room() > 0:
+            due = self._claim_at
+        if due <= self._clock.monotonic():
+            self._awake.set()
+        elif due != self._timer_at and not self._dead:
+            self._stop_timer()
+            self._timer, self._timer_at = self._clock.call_at(due, self._awake.set), due
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = None, math.inf
 
     def _room(self) -> int:
         """Say how many more requests' worth may be claimed."""
@@ -256,8 +269,9 @@ class Feeder:
             return 0
         return self._line.room_for_claims() - self._claiming - bool(self._gathering)
 
-    def _send(self, *, now: float) -> None:
-        claims = self._gathering.take(now=now)
+    def _send(self, *, at_once: bool = False) -> None:
+        """Send what has been gathered, if it fills a request, has lingered, or may not linger."""
+        claims = self._gathering.take(now=math.inf if at_once or self._waiting else self._clock.monotonic())
         if claims:
             self._claims += len(claims)
             self._line.admit(claims)
@@ -286,7 +300,7 @@ class Feeder:
             self._empty_look = look
         self._gather(groups)
         if groups:  # these have waited already, and what has been gathered keeps them company
-            self._send(now=math.inf)
+            self._send(at_once=True)
         if self._empty_look < look:
             self._claim_at = -math.inf  # there may be more, as soon as there is room
 
@@ -302,12 +316,6 @@ class Feeder:
             self._claims -= 1
             self._unwritten_claims += 1
             self._line.hold_slots(self._unwritten_claims)
-            self._awake.set()
-
-    def _line_turned(self) -> None:
-        """Look again where a turn of the line can matter: most change nothing for us."""
-        if self._lacks_room or self._verdicts or self._waiting or not self._line.works:
-            self._awake.set()
 
     def _settle_due(self) -> float:
         """Say when to settle at the latest: with the next store, where nobody waits for the slots or for the end."""

@@ -40,8 +40,7 @@ class Line(EventQueue):
         with self._lock:
             for claim in claims:
                 self._batcher.admit_claim(claim)
-            self._batcher.has_news = False
-        self._ensure_runner().look_again()
+        self._ensure_runner().start_now()
 
     def hold_slots(self, unwritten: int) -> None:
         """Keep this many slots for claims that are answered, until the outbox knows."""

@@ -111,6 +111,9 @@ def classify_error(error: TransportError) -> Outcome:
     return Failed(reason=error.reason, ambiguous=error.ambiguous)
 
 
+_WELL: Final = Health(state=HealthState.OK)
+
+
 class Gate:
     """The one retry state that all slots share: an outage costs a probe an interval, not a probe a batch.
 
@@ -122,7 +125,7 @@ class Gate:
     def __init__(self, slots: int, options: RetryOptions) -> None:
         self._slots = slots
         self._options = options
-        self._health = Health(state=HealthState.OK)
+        self._health = _WELL
         self._failures = 0
         self._era = 0
         self._closing = False
@@ -133,7 +136,7 @@ class Gate:
     @property
     def is_open(self) -> bool:
         """Whether the last that was heard of the server was good."""
-        return self._health.ok
+        return self._health is _WELL
 
     @property
     def era(self) -> int:
@@ -163,7 +166,7 @@ class Gate:
 
     def reopen(self) -> None:
         """Forget all failures: the server answered, or what was wrong has been put right."""
-        self._health = Health(state=HealthState.OK)
+        self._health = _WELL
         self._failures = 0
         self._era += 1
         self.opens_at = self._asked_until = 0.0

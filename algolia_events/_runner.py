@@ -63,11 +63,15 @@ class Runner:
         self._awake = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self._closing_at = math.inf
-        self._told = _gist(self._health())
+        self._looks_at = -math.inf
+        """When the task looks by itself, in monotonic seconds; it is about to, unless it sleeps."""
+        self._attempts: anyio.abc.TaskGroup | None = None
+        with core.lock:
+            self._health = core.batcher.gate.health(now=core.clock.monotonic())
         # Its own context: a request of the application that happens to start it must not seem to cause what it sends.
-        context = contextvars.Context()
-        context.run(core.reporter.background)
-        self.task = asyncio.create_task(self._main(), name="algolia_events", context=context)
+        self._context = contextvars.Context()
+        self._context.run(core.reporter.background)
+        self.task = asyncio.create_task(self._main(), name="algolia_events", context=self._context)
 
     def wake(self) -> None:
         """Have the task look again; from any thread. Nothing happens when the loop is closed already."""
@@ -77,8 +81,23 @@ class Runner:
             return
 
     def look_again(self) -> None:
-        """Have the task look again; from within its loop, which saves the system calls that `wake()` makes."""
-        self._awake.set()
+        """Have the task look again, if there is something to do before it would by itself; from within its loop."""
+        with self._core.lock:
+            due = self._core.batcher.deadline(now=self._core.clock.monotonic())
+        if due < self._looks_at or self._is_closing:
+            self._awake.set()
+
+    def start_now(self) -> None:
+        """Start what may leave, without waiting for the task to do it; from within its loop, and without the lock."""
+        if self._attempts is None:
+            return  # it is about to begin, or has ended
+        due = self._context.run(self._start_what_may_leave, self._attempts)
+        if due < self._looks_at or self._is_closing:
+            self._awake.set()
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._closing_at < math.inf
 
     def close(self, deadline: float) -> None:
         """Send what there is without lingering; end by `deadline` (monotonic), or earlier when waiting is no use."""
@@ -91,8 +110,12 @@ class Runner:
     async def _main(self) -> None:
         try:
             async with anyio.create_task_group() as attempts:
-                while await self._turn(attempts):
-                    pass
+                self._attempts = attempts
+                try:
+                    while await self._turn(attempts):
+                        pass
+                finally:
+                    self._attempts = None
                 attempts.cancel_scope.cancel()
         except asyncio.CancelledError:
             await self._core.cancelled()
@@ -106,10 +129,18 @@ class Runner:
     async def _turn(self, attempts: anyio.abc.TaskGroup) -> bool:
         """Start what may leave, then wait until there is a reason to look again; False when the work is over."""
         self._awake.clear()
+        due = self._start_what_may_leave(attempts)
+        if self._is_closing and self._is_over(due):
+            return False
+        await self._sleep(min(due, self._closing_at))
+        return True
+
+    def _start_what_may_leave(self, attempts: anyio.abc.TaskGroup) -> float:
+        """Begin an attempt for each batch that may leave now; return when the next may, in monotonic seconds."""
         core, now = self._core, self._core.clock.monotonic()
         leaving: list[Batch] = []
         with core.lock:
-            if self._closing_at < math.inf:
+            if self._is_closing:
                 core.batcher.seal()
             wall_ms = core.clock.time_ns() / 1e6
             # Past the deadline nothing leaves: it would be broken off at once, and might have arrived all the same.
@@ -117,24 +148,28 @@ class Runner:
                 leaving.append(batch)
             core.batcher.has_news = False
             due = core.batcher.deadline(now=now)
-            idle = not core.batcher.in_flight
-            empty = core.batcher.is_empty
         for batch in leaving:
             if batch.oldest_ms < wall_ms - _limits.OLD_SERVER_EVENT_AGE * 1000:
                 core.reporter.old_events()
             attempts.start_soon(self._attempt, batch)
         self._tell()
-        if self._closing_at < math.inf and (empty or now >= self._closing_at or (idle and due > self._closing_at)):
-            return False
-        await self._sleep(min(due, self._closing_at))
-        return True
+        return due
+
+    def _is_over(self, due: float) -> bool:
+        """Say whether a closing queue has nothing left to do, or no time left to do it."""
+        core = self._core
+        with core.lock:
+            empty, idle = core.batcher.is_empty, not core.batcher.in_flight
+        return empty or core.clock.monotonic() >= self._closing_at or (idle and due > self._closing_at)
 
     async def _sleep(self, until: float) -> None:
         """Wait to be woken, or for the moment; without a moment there is no timer at all."""
         timer = None if until == math.inf else self._core.clock.call_at(until, self._awake.set)
+        self._looks_at = until
         try:
             await self._awake.wait()
         finally:
+            self._looks_at = -math.inf
             if timer is not None:
                 timer.cancel()
 
@@ -158,7 +193,7 @@ class Runner:
         if isinstance(outcome, Failed | Blocked):
             core.reporter.retrying(events, outcome.reason, delay)
         self._tell(settlement)
-        self._awake.set()
+        self.look_again()
 
     def _withdrew_opted_out(self, batch: Batch) -> bool:
         """Take out the events of users who have opted out since; True if there were any, and the rest is in line."""
@@ -181,17 +216,13 @@ class Runner:
         core = self._core
         with core.lock:
             final = [*settlements, *core.batcher.dropped()]
+            health = core.batcher.gate.health(now=core.clock.monotonic())
         for settlement in final:
             core.reporter.settled(settlement)
         core.after_turn(final)
-        health = self._health()
-        if _gist(health) != self._told:
-            self._told = _gist(health)
+        before, self._health = self._health, health
+        if before is not health and _gist(before) != _gist(health):
             core.reporter.state_changed(health)
-
-    def _health(self) -> Health:
-        with self._core.lock:
-            return self._core.batcher.gate.health(now=self._core.clock.monotonic())
 
     def _end(self, reason: DropReason) -> None:
         """Account for what is left."""

@@ -65,6 +65,8 @@ class Claim:
 
     def verdict(self) -> tuple[list[ClaimedGroup], list[ClaimedGroup]]:
         """Sort the groups into those that are done, and those that are left, with what is left of them."""
+        if not self._left:
+            return [*self.groups], []
         done: list[ClaimedGroup] = []
         left: list[ClaimedGroup] = []
         for start, group in self._starts():

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 
@@ -43,8 +43,15 @@ class Worker:
 
 async def outlast(future: "asyncio.Future[_Result]") -> _Result:
     """Wait for a future to its end, whoever cancels, within a bound; see `Worker.run`."""
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True) as bound:
+    try:
+        await asyncio.wait({future})
+    except asyncio.CancelledError as exc:
+        await _outlast_cancellation(future, exc)
+    return future.result()
+
+
+async def _outlast_cancellation(future: "asyncio.Future[Any]", cancelled: asyncio.CancelledError) -> None:
+    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _LONGEST_SECONDS) as bound:
         while not future.done():
             try:
                 await asyncio.wait({future})
@@ -52,12 +59,9 @@ async def outlast(future: "asyncio.Future[_Result]") -> _Result:
                 if bound.cancel_called:
                     raise
                 cancelled = exc
-                bound.deadline = min(bound.deadline, anyio.current_time() + _LONGEST_SECONDS)
-    if cancelled is not None:
-        if not future.done() or future.exception() is not None:
-            raise cancelled
-        cancel_again()
-    return future.result()
+    if not future.done() or future.exception() is not None:
+        raise cancelled
+    cancel_again()
 
 
 def cancel_again() -> None:

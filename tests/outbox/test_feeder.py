@@ -1,6 +1,7 @@
 """What a process stores it sends without reading it back, and what is sent is settled with the next store."""
 
 import asyncio
+import contextvars
 from collections.abc import Sequence
 
 import attrs
@@ -415,3 +416,21 @@ def names_group(names: range) -> EventGroup:
     """A group of events that the server can tell apart."""
     events = [b'{"objectIDs":["%d"]}' % name for name in names]
     return EventGroup(body=b",\n".join(events), count=len(events), oldest_ms=2_000_000_000_000, origin="there")
+
+
+@pytest.mark.parametrize("make_outbox", [PlainOutbox, CountingOutbox])
+async def test_what_leaves_is_part_of_no_request(make_outbox: type[PlainOutbox]) -> None:
+    request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
+    seen: list[str] = []
+
+    async def deliver(_: bytes) -> Outcome:
+        seen.append(request_id.get())
+        return Accepted()
+
+    request_id.set("GET /")
+    queue = DurableQueue(deliver, make_outbox())
+    await queue.start()
+    queue.track(event(1))
+    await queue.aclose()
+
+    assert seen == ["none"]
