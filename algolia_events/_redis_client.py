@@ -35,6 +35,7 @@ def make_client(url: str, *, timeout: float, retries: int) -> Redis:
         "socket_connect_timeout": timeout,
         "decode_responses": False,
         "retry": Retry(NoBackoff(), retries),
+        "retry_on_error": [RedisConnectionError, RedisTimeoutError],  # redis-py before 6 retries after no others
     }
     with contextlib.suppress(ImportError):  # before redis-py 7; later ones look on the disk, in the event loop
         from redis.driver_info import DriverInfo  # noqa: PLC0415
@@ -51,6 +52,45 @@ def make_client(url: str, *, timeout: float, retries: int) -> Redis:
     except (ValueError, TypeError, RedisError):  # their words may hold the address
         raise ValueError("it is redis://, rediss:// or unix://, with parameters that redis-py knows") from None
     return client
+
+
+class DirectConnection:
+    """One connection, for one command after the other, that no pool hands out.
+
+    What a pooled client does around a command costs more than the command itself: a task, timers and locks of its own.
+
+    Args:
+        client: whose address and options it has; its `socket_timeout` is for the whole of a command here.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        options = client.connection_pool.connection_kwargs
+        self._timeout: float | None = options.get("socket_timeout")
+        self._connection = client.connection_pool.connection_class(**{**options, "socket_timeout": None})
+
+    async def call(self, *command: str | bytes | int) -> Any:
+        """Give a command, and once more, at once, when the connection breaks: it may be carried out twice.
+
+        Raises:
+            RedisError, OSError: no connection, or Redis refuses it.
+            TimeoutError: no answer in time, whatever became of the command.
+        """
+        async with asyncio.timeout(self._timeout):
+            try:
+                return await self._call(command)
+            except (RedisConnectionError, OSError):  # it may have been closed long ago, which shows only now
+                return await self._call(command)
+
+    async def _call(self, command: tuple[str | bytes | int, ...]) -> Any:
+        connection = self._connection
+        if not connection.is_connected:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        await connection.send_packed_command(connection.pack_command(*command))
+        return await connection.read_response()
+
+    async def aclose(self) -> None:
+        """Disconnect."""
+        await self._connection.disconnect()
 
 
 class _TLSConnection(SSLConnection):

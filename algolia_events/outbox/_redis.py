@@ -13,12 +13,12 @@ from redis.exceptions import RedisError, ResponseError
 
 from algolia_events._fork import watch_forks
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
-from algolia_events._redis_client import make_client, words
+from algolia_events._redis_client import DirectConnection, make_client, words
 from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
 from algolia_events.outbox import _redis_scripts as scripts
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._letters import groups_of
-from algolia_events.outbox._redis_entries import behind, fields_of, group_of, key_of, own_group_of
+from algolia_events.outbox._redis_entries import behind, fields_of, group_of, key_of, own_group_of, terms_of
 from algolia_events.outbox._worker import cancel_again, outlast
 
 _TIMEOUT: Final = 2.0
@@ -84,6 +84,7 @@ class RedisOutbox:
     def _start_afresh(self) -> None:
         self._me = secrets.token_hex(8)
         self._redis: Redis | None = None
+        self._direct: DirectConnection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._beating: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
@@ -96,7 +97,7 @@ class RedisOutbox:
     def after_fork(self) -> None:
         """Begin anew in a forked child: connection and claims are the parent's."""
         if self._redis is not None:
-            _leaked.append(self._redis)  # to close it would end the parent's connections
+            _leaked.append((self._redis, self._direct))  # to close them would end the parent's connections
         self._start_afresh()
 
     # --- what an outbox does ---------------------------------------------------------------------------------------
@@ -253,6 +254,7 @@ class RedisOutbox:
         """Give back what was claimed, and disconnect; see `Outbox.aclose`."""
         beating, self._beating = self._beating, None
         client, self._redis = self._redis, None
+        direct, self._direct = self._direct, None
         if beating is not None and self._is_here():
             beating.cancel()
             await asyncio.wait({beating})
@@ -263,6 +265,8 @@ class RedisOutbox:
                 await client.eval(scripts.RELEASE, 1, self._stream, self._group, self._me)
             await client.delete(self._alive + self._me)
         self._claimed.clear()
+        if direct is not None:
+            await direct.aclose()
         await client.aclose()
 
     # --- storing ---------------------------------------------------------------------------------------------------
@@ -293,7 +297,19 @@ class RedisOutbox:
         async with self._translated() as client, self._claiming if claims else contextlib.nullcontext():
             lost_before = self._lost_an_answer
             self._lost_an_answer = lost_before or claims
-            answer: Any = await client.eval(scripts.EXCHANGE, 3, *keys, *self._exchange_arguments(exchange, done))
+            self._direct = direct = self._direct or DirectConnection(client)
+            terms = terms_of(
+                exchange,
+                done=((key_of(group), *self._claimed[key_of(group)]) for group in done),
+                group=self._group,
+                me=self._me,
+                alive=self._alive,
+                alive_ms=_ALIVE_MS,
+                number=self._number,
+                bound=self._max_bytes,
+            )
+            bodies = (group.body for group in exchange.groups)
+            answer = await direct.call("EVAL", scripts.EXCHANGE, len(keys), *keys, terms, *bodies)
             if claims and answer != _DONE_BEFORE:
                 self._lost_an_answer = lost_before
             if answer == _NO_ROOM:
@@ -305,17 +321,6 @@ class RedisOutbox:
             self._note(claimed)
         return claimed
 
-    def _exchange_arguments(self, exchange: Exchange, done: Sequence[ClaimedGroup]) -> list[Any]:
-        """List what the script is told: how far it may go, what to forget, what to add."""
-        size, events = sum(len(group.body) for group in exchange.groups), sum(group.count for group in exchange.groups)
-        arguments: list[Any] = [self._group, self._me, self._alive, exchange.max_events, exchange.max_bytes, _ALIVE_MS]
-        arguments += [self._number, self._max_bytes, size, events, len(done)]
-        for group in done:
-            arguments += [key_of(group), *self._claimed[key_of(group)]]
-        for added in exchange.groups:
-            arguments += fields_of(added)
-        return arguments
-
     # --- connection ------------------------------------------------------------------------------------------------
 
     def _is_here(self) -> bool:
@@ -326,6 +331,7 @@ class RedisOutbox:
         if self._redis is None or not self._is_here():
             self._loop = asyncio.get_running_loop()
             self._redis = make_client(self._url, timeout=_TIMEOUT, retries=_RETRIES)
+            self._direct = None
             self._beating, self._writing = None, None
             self._claiming = asyncio.Lock()
             self._calls.clear()  # whoever made them has ended with his loop

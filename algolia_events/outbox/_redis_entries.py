@@ -1,9 +1,12 @@
 """How groups and dead letters lie in Redis: entries of streams."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import orjson
+
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup
+from algolia_events.outbox._exchange import Exchange
 
 
 def group_of(row: Sequence[Any]) -> ClaimedGroup:
@@ -22,6 +25,22 @@ def own_group_of(row: Sequence[Any], groups: Sequence[EventGroup]) -> ClaimedGro
 def fields_of(group: EventGroup) -> tuple[int, int, str, bytes]:
     """List the values of an entry."""
     return group.count, group.oldest_ms, group.origin, group.body
+
+
+def terms_of(exchange: Exchange, *, done: Iterable[tuple[bytes, int, int]], **others: str | int) -> bytes:
+    """Write down what the script of an exchange is told besides the bodies; `done` holds keys, bytes and events.
+
+    Times are strings: Lua's numbers hold 53 bits, and what sorts last has more.
+    """
+    return orjson.dumps(
+        {
+            "max_events": exchange.max_events,
+            "max_bytes": exchange.max_bytes,
+            "done": [(key.decode(), size, events) for key, size, events in done],
+            "groups": [(group.count, str(group.oldest_ms), group.origin) for group in exchange.groups],
+            **others,
+        }
+    )
 
 
 def key_of(item: ClaimedGroup | DeadLetter) -> bytes:

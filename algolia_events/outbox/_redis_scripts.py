@@ -64,33 +64,34 @@ here, and the number found for them comes instead."""
 EXCHANGE: Final = (
     """
 redis.replicate_commands()  -- Redis 6 asks for it, before it lets a script write what it has read
-local stream, sizes, mark, group, me, alive = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3]
-local max_events, max_bytes, known, alive_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), {}, ARGV[6]
-local number, bound, added, added_events = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local first = 12 + 3 * tonumber(ARGV[11])
+local told = cjson.decode(ARGV[1])
+local stream, sizes, mark, group, me, alive = KEYS[1], KEYS[2], KEYS[3], told.group, told.me, told.alive
+local max_events, max_bytes, known = told.max_events, told.max_bytes, {}
 """
     + _REMOVE
     + _CLAIM
     + """
-if number <= tonumber(redis.call('GET', mark) or '0') then return 1 end  -- the answer was lost, not the groups
-local freed = 0
-for i = 12, first - 1, 3 do freed = freed + tonumber(ARGV[i + 1]) end
-if added > 0 and tonumber(redis.call('HGET', sizes, 'bytes') or '0') - freed + added > bound then return 0 end
-for i = first, #ARGV, 4 do
-  local id = redis.call('XADD', stream, '*', 'n', ARGV[i], 't', ARGV[i + 1], 'o', ARGV[i + 2], 'b', ARGV[i + 3])
-  known[id] = (i - first) / 4
+if told.number <= tonumber(redis.call('GET', mark) or '0') then return 1 end  -- the answer was lost, not the groups
+local freed, added, added_events = 0, 0, 0
+for _, done in ipairs(told.done) do freed = freed + done[2] end
+for i, row in ipairs(told.groups) do added, added_events = added + #ARGV[i + 1], added_events + row[1] end
+if added > 0 and tonumber(redis.call('HGET', sizes, 'bytes') or '0') - freed + added > told.bound then return 0 end
+for i, row in ipairs(told.groups) do
+  local id = redis.call('XADD', stream, '*', 'n', row[1], 't', row[2], 'o', row[3], 'b', ARGV[i + 1])
+  known[id] = i - 1
 end
 redis.call('HINCRBY', sizes, 'bytes', added)
 redis.call('HINCRBY', sizes, 'events', added_events)
-redis.call('SET', mark, number, 'EX', 3600)
+redis.call('SET', mark, told.number, 'EX', 3600)
 -- From here on nothing may fail: it is stored. Without a group there is nothing to settle, and claiming waits.
 if redis.pcall('XPENDING', stream, group).err then return {} end
-for i = 12, first - 1, 3 do remove(ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])) end
+for _, done in ipairs(told.done) do remove(done[1], done[2], done[3]) end
 if max_events == 0 then return {} end
-redis.call('SET', alive .. me, '1', 'PX', alive_ms)
+redis.call('SET', alive .. me, '1', 'PX', told.alive_ms)
 return claim()
 """
 )
+"""Its first argument is JSON, since each argument takes its time in the client; the bodies of `groups` follow."""
 
 CLAIM: Final = (
     """

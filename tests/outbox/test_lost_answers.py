@@ -147,6 +147,28 @@ async def test_what_a_claim_lost_beside_an_exchange_is_claimed_again(remote: Red
     assert bodies(claimed) == [group("a").body, group("b").body]
 
 
+async def test_an_answer_that_comes_too_late_is_taken_for_no_other(
+    redis_server: RedisServer, proxy: LossyProxy, tmp_path: Path
+) -> None:
+    stream = redis_server.new_stream(tmp_path)
+    outbox = RedisOutbox(f"{proxy.url}?socket_timeout=0.3", stream=stream)
+    await outbox.open()
+    late = asyncio.Event()
+    proxy.fates.append(late)
+
+    with pytest.raises(OutboxError, match="no answer in time"):
+        await outbox.exchange([group("a")], max_events=10, max_bytes=1 << 40)
+    late.set()
+    claimed = await outbox.exchange([group("b")], max_events=1, max_bytes=1 << 40)
+    rest = await outbox.claim(*EVERYTHING)
+    await outbox.settle(done=[*claimed, *rest])
+    sizes = await outbox.sizes()
+    await outbox.aclose()
+
+    assert sorted(bodies([*claimed, *rest])) == [group("a").body, group("b").body]
+    assert sizes.groups == 0
+
+
 async def test_claims_on_a_file_that_was_replaced_do_not_shadow_those_on_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "events.db"
     outbox, other = SQLiteOutbox(path), SQLiteOutbox(path)
