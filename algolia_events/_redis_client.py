@@ -93,6 +93,25 @@ class DirectConnection:
         await self._connection.disconnect()
 
 
+class Connections:
+    """A pooled client and a direct connection, of use only in the loop that runs when they are made."""
+
+    def __init__(self, url: str, *, timeout: float, retries: int) -> None:
+        self.client: Redis = make_client(url, timeout=timeout, retries=retries)
+        self.direct: DirectConnection = DirectConnection(self.client)
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def are_here(self) -> bool:
+        """Whether their loop is the one that runs."""
+        return self._loop is asyncio.get_running_loop()
+
+    async def aclose(self) -> None:
+        """Disconnect."""
+        await self.direct.aclose()
+        await self.client.aclose()
+
+
 class _TLSConnection(SSLConnection):
     """Reads certificates in a thread: to read the system's takes tens of milliseconds, for each connection."""
 

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from algolia_events._fork import watch_forks
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
-from algolia_events._redis_client import DirectConnection, make_client, words
+from algolia_events._redis_client import Connections, make_client, words
 from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
 from algolia_events.outbox import _redis_scripts as scripts
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
@@ -83,9 +83,7 @@ class RedisOutbox:
 
     def _start_afresh(self) -> None:
         self._me = secrets.token_hex(8)
-        self._redis: Redis | None = None
-        self._direct: DirectConnection | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connections: Connections | None = None
         self._beating: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._calls: deque[Call] = deque()
@@ -96,8 +94,8 @@ class RedisOutbox:
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: connection and claims are the parent's."""
-        if self._redis is not None:
-            _leaked.append((self._redis, self._direct))  # to close them would end the parent's connections
+        if self._connections is not None:
+            _leaked.append(self._connections)  # to close them would end the parent's
         self._start_afresh()
 
     # --- what an outbox does ---------------------------------------------------------------------------------------
@@ -253,21 +251,19 @@ class RedisOutbox:
     async def aclose(self) -> None:
         """Give back what was claimed, and disconnect; see `Outbox.aclose`."""
         beating, self._beating = self._beating, None
-        client, self._redis = self._redis, None
-        direct, self._direct = self._direct, None
-        if beating is not None and self._is_here():
+        connections, self._connections = self._connections, None
+        if connections is None or not connections.are_here:
+            return
+        if beating is not None:
             beating.cancel()
             await asyncio.wait({beating})
-        if client is None or not self._is_here():
-            return
+        client = connections.client
         with contextlib.suppress(RedisError, OSError, TimeoutError):  # what cannot be given back is taken, in time
             if self._claimed:
                 await client.eval(scripts.RELEASE, 1, self._stream, self._group, self._me)
             await client.delete(self._alive + self._me)
         self._claimed.clear()
-        if direct is not None:
-            await direct.aclose()
-        await client.aclose()
+        await connections.aclose()
 
     # --- storing ---------------------------------------------------------------------------------------------------
 
@@ -294,10 +290,9 @@ class RedisOutbox:
         done = [group for group in exchange.done if key_of(group) in self._claimed]
         keys = (self._stream, self._sizes, f"{self._alive}{self._me}:stored")
         claims = exchange.max_events > 0  # if not, somebody may be claiming beside it, and lose an answer of his own
-        async with self._translated() as client, self._claiming if claims else contextlib.nullcontext():
+        async with self._translated(), self._claiming if claims else contextlib.nullcontext():
             lost_before = self._lost_an_answer
             self._lost_an_answer = lost_before or claims
-            self._direct = direct = self._direct or DirectConnection(client)
             terms = terms_of(
                 exchange,
                 done=((key_of(group), *self._claimed[key_of(group)]) for group in done),
@@ -309,7 +304,7 @@ class RedisOutbox:
                 bound=self._max_bytes,
             )
             bodies = (group.body for group in exchange.groups)
-            answer = await direct.call("EVAL", scripts.EXCHANGE, len(keys), *keys, terms, *bodies)
+            answer = await self._connected().direct.call("EVAL", scripts.EXCHANGE, len(keys), *keys, terms, *bodies)
             if claims and answer != _DONE_BEFORE:
                 self._lost_an_answer = lost_before
             if answer == _NO_ROOM:
@@ -323,32 +318,27 @@ class RedisOutbox:
 
     # --- connection ------------------------------------------------------------------------------------------------
 
-    def _is_here(self) -> bool:
-        return self._loop is asyncio.get_running_loop()
-
-    def _connected(self) -> Redis:
-        """Find the client of the running loop; connections of another loop are of no use in this one."""
-        if self._redis is None or not self._is_here():
-            self._loop = asyncio.get_running_loop()
-            self._redis = make_client(self._url, timeout=_TIMEOUT, retries=_RETRIES)
-            self._direct = None
+    def _connected(self) -> Connections:
+        """Find the connections of the running loop; those of another are of no use in this one."""
+        if self._connections is None or not self._connections.are_here:
+            self._connections = Connections(self._url, timeout=_TIMEOUT, retries=_RETRIES)
             self._beating, self._writing = None, None
             self._claiming = asyncio.Lock()
             self._calls.clear()  # whoever made them has ended with his loop
-        return self._redis
+        return self._connections
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[Redis]:
         """Give the client, and turn what goes wrong with it into our own error; nothing in it holds the address."""
         cancels = _cancels()
         try:
-            yield self._connected()
+            yield self._connected().client
         except (RedisError, OSError, TimeoutError) as exc:
             if _cancels() > cancels:
                 raise asyncio.CancelledError from exc  # redis-py may take one for a lost connection
             if _lacks_group(exc):
                 with contextlib.suppress(RedisError, OSError, TimeoutError):
-                    await self._make_group(self._connected())
+                    await self._make_group(self._connected().client)
             raise OutboxError(f"the outbox in Redis fails: {words(exc)}") from exc
         if _cancels() > cancels:  # it was swallowed, and the command tried again: the next wait has to notice
             cancel_again()
