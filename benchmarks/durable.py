@@ -1,6 +1,6 @@
 """Measure what durability costs, on top of the same queue in memory.
 
-    python -m benchmarks.durable [--rounds N] [--rate EVENTS_PER_SECOND] [--redis URL]
+    python -m benchmarks.durable [--rounds N] [--rate EVENTS_PER_SECOND] [--redis URL] [--only ROW ...]
 
 Events come in at a steady rate; each figure is CPU of the whole process, its worker thread included, in µs an event,
 the median of several rounds that run every row once, each in a process of its own. "On top" is what a row costs more
@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--redis")
+    parser.add_argument("--only", nargs="+", metavar="ROW", choices=[name for name, _ in _ROWS], help="besides memory")
     parser.add_argument("--child")
     options = parser.parse_args()
     if options.child:
@@ -162,7 +163,8 @@ def main() -> None:
         return
     found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in _ROWS}
     with Sink() as sink, _redis(options.redis) as redis:
-        rows = [(name, text) for name, text in _ROWS if redis or not name.startswith("redis")]
+        wanted = {"memory", "memory store", *(options.only or found)}
+        rows = [row for row in _ROWS if row[0] in wanted and (redis or not row[0].startswith("redis"))]
         for _ in range(options.rounds):
             for name, _ in rows:
                 found[name].append(_run(name, sink.url, redis, options.rate))
