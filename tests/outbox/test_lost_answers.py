@@ -151,7 +151,7 @@ async def test_an_answer_that_comes_too_late_is_taken_for_no_other(
     redis_server: RedisServer, proxy: LossyProxy, tmp_path: Path
 ) -> None:
     stream = redis_server.new_stream(tmp_path)
-    outbox = RedisOutbox(f"{proxy.url}?socket_timeout=0.3", stream=stream)
+    outbox = RedisOutbox(f"{proxy.url}?socket_timeout=1", stream=stream)
     await outbox.open()
     late = asyncio.Event()
     proxy.fates.append(late)
