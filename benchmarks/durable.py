@@ -2,36 +2,35 @@
 
     python -m benchmarks.durable [--rounds N] [--rate EVENTS_PER_SECOND] [--redis URL] [--only ROW ...]
 
-Events come in at a steady rate; each figure is CPU of the whole process, its worker thread included, in µs an event,
-the median of several rounds that run every row once, each in a process of its own. "On top" is what a row costs more
-than the same without an outbox: for rows that only store, that is a queue whose requests are answered at once, without
-a socket. Without `--redis` a server is started where `redis-server` is installed.
+Events come in at a steady rate. All queues live in one process and take turns of half a second, so that they share the
+machine's moods; each figure is CPU of the whole process, its worker thread included, in µs an event, the median of the
+turns. "On top" is the median of what a turn costs more than the turn of the same round without an outbox: for rows that
+only store, that is a queue whose requests are answered at once, without a socket. Without `--redis` a server is started
+where `redis-server` is installed.
 """
 
 import argparse
 import asyncio
-import json
 import secrets
 import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import Final
+
+import attrs
 
 from algolia_events import AlgoliaEvents, QueueOptions
 from algolia_events._wire import Request, Response
+from algolia_events.events import Event
 from benchmarks._sample import typed, values
 from benchmarks._sink import Sink
 
-_EVENTS: Final = 100_000
-_WARM_UP: Final = 2_000
 _TICK: Final = 0.01
-_FIGURES: Final = ("cpu", "p50", "late", "requests")
 _ROWS: Final = (
     ("memory", "in memory"),
     ("memory store", "in memory, its requests answered at once"),
@@ -47,8 +46,8 @@ _ROWS: Final = (
 def _outbox_of(name: str, folder: str, redis: str) -> str | None:
     kind, *rest = name.split()
     if kind == "sqlite":
-        return f"sqlite:///{folder}/events.db?synchronous={rest[0]}"
-    # A stream of its own: what the rows that only store leave behind, the next round would send.
+        return f"sqlite:///{folder}/{'-'.join(rest)}.db?synchronous={rest[0]}"
+    # A file or a stream of its own: what a row that only stores leaves behind, another would send.
     return f"{redis}?stream={secrets.token_hex(4)}" if kind == "redis" else None
 
 
@@ -62,50 +61,73 @@ class _AnswersAtOnce:
         """Nothing was opened."""
 
 
-async def measure(name: str, url: str, outbox: str | None, rate: int) -> dict[str, float]:
-    """Track events at a steady rate, flush, and say what it took."""
-    deliver = outbox is None or not name.endswith("store")
-    transport = _AnswersAtOnce() if name == "memory store" else None
-    events = [typed(value) for value in values(_EVENTS)]
-    queue = QueueOptions(max_events=1_000_000, max_bytes=1 << 30)
-    costs: list[int] = []
-    late: list[float] = []
-    async with AlgoliaEvents(
+@attrs.frozen
+class Turn:
+    """What half a second took: µs of CPU an event, µs of `track()` at the median, ms that a ticker was late at most."""
+
+    cpu: float
+    p50: float
+    late: float
+    requests: int
+
+
+async def measure(
+    names: Sequence[str], url: str, folder: str, redis: str, *, rate: int, rounds: int
+) -> dict[str, list[Turn]]:
+    """Let the queues take turns, forwards and backwards."""
+    events = [typed(value) for value in values(rate // 2)]
+    found: dict[str, list[Turn]] = {name: [] for name in names}
+    async with AsyncExitStack() as stack:
+        clients = {name: await stack.enter_async_context(_client(name, url, folder, redis)) for name in names}
+        for number in range(rounds + 1):
+            for name in names if number % 2 else reversed(names):
+                turn = await _turn(clients[name], events, rate)
+                if number:  # the first is to warm up
+                    found[name].append(turn)
+    return found
+
+
+def _client(name: str, url: str, folder: str, redis: str) -> AlgoliaEvents:
+    outbox = _outbox_of(name, folder, redis)
+    return AlgoliaEvents(
         app_id="app",
         api_key="key",
         insights_url=url,
-        queue=queue,
+        queue=QueueOptions(max_events=1_000_000, max_bytes=1 << 30),
         outbox=outbox,
-        deliver=deliver,
-        transport=transport,
-    ) as algolia:
-        for value in values(_WARM_UP):
-            algolia.events.track(typed(value))
-        await algolia.events.flush(60)
-        ticker = asyncio.create_task(_tick(late))
-        begun, cpu = time.perf_counter(), time.process_time()
-        done = 0
-        while done < _EVENTS:
-            due = min(_EVENTS, round((time.perf_counter() - begun) * rate) + 1)
-            for event in events[done:due]:
-                start = time.perf_counter_ns()
-                algolia.events.track(event)
-                costs.append(time.perf_counter_ns() - start)
-            done = due
-            await asyncio.sleep(_TICK)
-        report = await algolia.events.flush(60)
-        cpu = time.process_time() - cpu
-        ticker.cancel()
-        requests = algolia.stats().requests
-    if report.delivered + report.stored != _EVENTS + _WARM_UP:
-        raise RuntimeError(f"{report} does not account for {_EVENTS} events")
+        deliver=outbox is None or not name.endswith("store"),
+        transport=_AnswersAtOnce() if name == "memory store" else None,
+    )
+
+
+async def _turn(algolia: AlgoliaEvents, events: Sequence[Event], rate: int) -> Turn:
+    """Track events at a steady rate, flush, and say what it took."""
+    costs: list[int] = []
+    late: list[float] = []
+    before = algolia.stats()
+    ticker = asyncio.create_task(_tick(late))
+    begun, cpu = time.perf_counter(), time.process_time()
+    done = 0
+    while done < len(events):
+        due = min(len(events), round((time.perf_counter() - begun) * rate) + 1)
+        for event in events[done:due]:
+            start = time.perf_counter_ns()
+            algolia.events.track(event)
+            costs.append(time.perf_counter_ns() - start)
+        done = due
+        await asyncio.sleep(_TICK)
+    report = await algolia.events.flush(60)
+    cpu = time.process_time() - cpu
+    ticker.cancel()
+    if report.delivered + report.stored - before.delivered - before.stored != len(events):
+        raise RuntimeError(f"{report} does not account for {len(events)} events more")
     costs.sort()
-    return {
-        "cpu": cpu / _EVENTS * 1e6,
-        "p50": costs[_EVENTS // 2] / 1000,
-        "late": max(late, default=0.0) * 1000,
-        "requests": requests,
-    }
+    return Turn(
+        cpu=cpu / len(events) * 1e6,
+        p50=costs[len(costs) // 2] / 1000,
+        late=max(late, default=0.0) * 1000,
+        requests=algolia.stats().requests - before.requests,
+    )
 
 
 async def _tick(late: list[float]) -> None:
@@ -114,14 +136,6 @@ async def _tick(late: list[float]) -> None:
         due = time.perf_counter() + 0.001
         await asyncio.sleep(0.001)
         late.append(time.perf_counter() - due)
-
-
-def _run(name: str, url: str, redis: str, rate: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        outbox = _outbox_of(name, folder, redis)
-        command = [sys.executable, "-m", "benchmarks.durable", "--child", json.dumps([name, url, outbox, rate])]
-        figures: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-        return figures
 
 
 @contextmanager
@@ -152,32 +166,29 @@ def _redis(given: str | None) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--redis")
     parser.add_argument("--only", nargs="+", metavar="ROW", choices=[name for name, _ in _ROWS], help="besides memory")
-    parser.add_argument("--child")
     options = parser.parse_args()
-    if options.child:
-        print(json.dumps(asyncio.run(measure(*json.loads(options.child)))))
-        return
-    found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in _ROWS}
-    with Sink() as sink, _redis(options.redis) as redis:
-        wanted = {"memory", "memory store", *(options.only or found)}
-        rows = [row for row in _ROWS if row[0] in wanted and (redis or not row[0].startswith("redis"))]
-        for _ in range(options.rounds):
-            for name, _ in rows:
-                found[name].append(_run(name, sink.url, redis, options.rate))
-    _print(rows, found, options)
-
-
-def _print(rows: list[tuple[str, str]], found: dict[str, list[dict[str, float]]], options: Any) -> None:
-    print(f"{_EVENTS} events of 313 bytes at {options.rate} a second, median of {options.rounds} rounds\n")
+    with Sink() as sink, _redis(options.redis) as redis, tempfile.TemporaryDirectory() as folder:
+        wanted = {"memory", "memory store", *(options.only or [name for name, _ in _ROWS])}
+        names = [name for name, _ in _ROWS if name in wanted and (redis or not name.startswith("redis"))]
+        found = asyncio.run(measure(names, sink.url, folder, redis, rate=options.rate, rounds=options.rounds))
+    print(f"turns of {options.rate // 2} events of 313 bytes, {options.rate} a second, {options.rounds} rounds\n")
     print(f"{'':50} {'CPU':>6} {'on top':>7} {'track p50':>10} {'ticker late':>12} {'requests':>9}")
-    for name, text in rows:
-        base = statistics.median(each["cpu"] for each in found["memory store" if name.endswith("store") else "memory"])
-        cpu, p50, late, requests = (statistics.median(each[key] for each in found[name]) for key in _FIGURES)
-        print(f"{text:50} {cpu:6.2f} {cpu - base:7.2f} {p50:8.2f}µs {late:10.1f}ms {requests:9.0f}")
+    for name, text in _ROWS:
+        if name in found:
+            base = found["memory store" if name.endswith("store") else "memory"]
+            _print(text, found[name], base)
+
+
+def _print(text: str, turns: list[Turn], base: list[Turn]) -> None:
+    cpu, p50, late, requests = (
+        statistics.median(getattr(turn, field.name) for turn in turns) for field in attrs.fields(Turn)
+    )
+    on_top = statistics.median(turn.cpu - other.cpu for turn, other in zip(turns, base, strict=True))
+    print(f"{text:50} {cpu:6.2f} {on_top:7.2f} {p50:8.2f}µs {late:10.1f}ms {requests:9.0f}")
 
 
 if __name__ == "__main__":
