@@ -247,7 +247,7 @@ class DurableQueue(EventQueue):
     def _ensure_runner(self) -> Runner:
         runner = super()._ensure_runner()
         line = self._line
-        if line is not None and self._final_report is None:
+        if line is not None and self._final_report is None and not line.is_over:
             line.ensure_started()
             feeder = self._feeder
             if feeder is None or feeder.loop is not runner.loop or feeder.task.done():
@@ -267,9 +267,8 @@ class DurableQueue(EventQueue):
         ours = by_origin.get(self._origin, 0)
         if not ours or kind == "given_back":
             return
-        self._sent_ever += ours
         with self._lock:
-            self._batcher.sent(kind, ours)
+            self._sent_ever += self._batcher.sent(kind, ours)
 
     async def flush(self, timeout: float | timedelta | None = None) -> DeliveryReport:  # noqa: ASYNC109 - as EventQueue.flush()
         """Store what has been tracked so far, send what this process can get hold of, and wait until it is settled.
@@ -356,7 +355,7 @@ class DurableQueue(EventQueue):
                 dropped=MappingProxyType(dropped),
                 pending=intake.pending + line.pending,
                 pending_bytes=intake.pending_bytes + line.pending_bytes,
-                possible_duplicates=self._line.possible_duplicates,
+                possible_duplicates=intake.possible_duplicates + self._line.possible_duplicates,
                 in_flight=line.in_flight,
                 requests=self._line.requests,
                 sending=self._line.sending_stats(),

@@ -150,7 +150,7 @@ class Feeder:
 
     def _gather(self, groups: Sequence[ClaimedGroup]) -> None:
         """Take in what was claimed; it leaves when there is enough of it for a request, or when it has lingered."""
-        if self._stopped:
+        if self._stopped or self._dead:  # whose place is taken by the one of the next event loop
             self._verdicts.left += groups
         else:
             self._gathering.add(groups, now=self._clock.monotonic())
@@ -170,7 +170,7 @@ class Feeder:
         def is_over() -> bool:
             idle = self._empty_look >= look and not self._claims and not self._gathering
             hopeless = while_it_works and (not self._line.works or self.problem is not None)
-            return (not self._is_unwritten and (enough() or idle)) or hopeless or self._dead
+            return (not self._is_unwritten and (enough() or idle)) or hopeless or self._dead or self._line.is_over
 
         try:
             async with time_limit(self._clock, deadline):
@@ -256,7 +256,13 @@ class Feeder:
             self._awake.set()
         elif due != self._timer_at and not self._dead:
             self._stop_timer()
-            self._timer, self._timer_at = self._clock.call_at(due, self._awake.set), due
+            if due < math.inf:
+                self._timer, self._timer_at = self._clock.call_at(due, self._ring), due
+
+    def _ring(self) -> None:
+        """Have the task look, and set a timer again if it is too early: those of uvloop are, by up to a millisecond."""
+        self._timer, self._timer_at = None, math.inf
+        self._awake.set()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -31,16 +31,19 @@ class Line(EventQueue):
 
     def room_for_claims(self) -> int:
         """Say how many more requests' worth of claims is wanted: a slot's for each, one ahead, one in an outage."""
+        if self._closed_for is not None:
+            return 0
         with self._lock:
             wanted = self._options.in_flight + 1 if self._batcher.gate.is_open else 1
             return max(0, wanted - self._batcher.batches)
 
     def admit(self, claims: Iterable[Claim]) -> None:
-        """Send claims."""
+        """Send claims; when the background task has ended, they wait for the one of the next event loop."""
         with self._lock:
             for claim in claims:
                 self._batcher.admit_claim(claim)
-        self._ensure_runner().start_now()
+        if self._runner is not None:
+            self._runner.start_now()
 
     def hold_slots(self, unwritten: int) -> None:
         """Keep this many slots for claims that are answered, until the outbox knows."""
@@ -89,12 +92,17 @@ class Line(EventQueue):
         """Cut short the pauses that we chose ourselves."""
         with self._lock:
             self._batcher.gate.hurry(now=self._clock.monotonic())
-        self._ensure_runner().wake()
+        self._wake()
 
     @property
     def works(self) -> bool:
-        """Whether the last that was heard of the server was good."""
-        return self._batcher.gate.is_open
+        """Whether the last that was heard of the server was good, and more can be sent."""
+        return self._batcher.gate.is_open and self._closed_for is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will be sent any more: it was closed, or its background task has died."""
+        return self._final_report is not None
 
     def sending_stats(self) -> SendingStats:
         """Take the counters of what was claimed, all at one moment; from any thread."""

@@ -60,7 +60,7 @@ class DirectConnection:
     What a pooled client does around a command costs more than the command itself: a task, timers and locks of its own.
 
     Args:
-        client: whose address and options it has; its `socket_timeout` is for the whole of a command here.
+        client: whose address and options it has; its `socket_timeout` is here from giving a command to its answer.
     """
 
     def __init__(self, client: Redis) -> None:
@@ -69,24 +69,24 @@ class DirectConnection:
         self._connection = client.connection_pool.connection_class(**{**options, "socket_timeout": None})
 
     async def call(self, *command: str | bytes | int) -> Any:
-        """Give a command, and once more, at once, when the connection breaks: it may be carried out twice.
+        """Give a command, and once more, at once, when no answer came: it may be carried out twice.
 
         Raises:
             RedisError, OSError: no connection, or Redis refuses it.
             TimeoutError: no answer in time, whatever became of the command.
         """
-        async with asyncio.timeout(self._timeout):
-            try:
-                return await self._call(command)
-            except (RedisConnectionError, OSError):  # it may have been closed long ago, which shows only now
-                return await self._call(command)
+        # The connection may have been closed long ago, which shows only now.
+        with contextlib.suppress(RedisConnectionError, RedisTimeoutError, OSError):
+            return await self._call(command)
+        return await self._call(command)
 
     async def _call(self, command: tuple[str | bytes | int, ...]) -> Any:
         connection = self._connection
-        if not connection.is_connected:
-            await connection.connect()  # type: ignore[no-untyped-call]
-        await connection.send_packed_command(connection.pack_command(*command))
-        return await connection.read_response()
+        async with asyncio.timeout(self._timeout):  # which breaks it off: redis-py disconnects then
+            if not connection.is_connected:
+                await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.send_packed_command(connection.pack_command(*command))
+            return await connection.read_response()
 
     async def aclose(self) -> None:
         """Disconnect."""

@@ -63,8 +63,8 @@ class Runner:
         self._awake = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self._closing_at = math.inf
-        self._looks_at = -math.inf
-        """When the task looks by itself, in monotonic seconds; it is about to, unless it sleeps."""
+        self._looks_at = math.inf
+        """While the task sleeps, when it looks by itself, in monotonic seconds."""
         self._attempts: anyio.abc.TaskGroup | None = None
         with core.lock:
             self._health = core.batcher.gate.health(now=core.clock.monotonic())
@@ -89,9 +89,10 @@ class Runner:
 
     def start_now(self) -> None:
         """Start what may leave, without waiting for the task to do it; from within its loop, and without the lock."""
-        if self._attempts is None:
-            return  # it is about to begin, or has ended
-        due = self._context.run(self._start_what_may_leave, self._attempts)
+        if self._attempts is None or self.task.cancelling():
+            return  # it is about to begin, or to end
+        now = self._core.clock.monotonic()
+        due = self._context.run(self._start_what_may_leave, self._attempts, now)
         if due < self._looks_at or self._is_closing:
             self._awake.set()
 
@@ -129,15 +130,16 @@ class Runner:
     async def _turn(self, attempts: anyio.abc.TaskGroup) -> bool:
         """Start what may leave, then wait until there is a reason to look again; False when the work is over."""
         self._awake.clear()
-        due = self._start_what_may_leave(attempts)
-        if self._is_closing and self._is_over(due):
+        now = self._core.clock.monotonic()
+        due = self._start_what_may_leave(attempts, now)
+        if self._is_closing and self._is_over(now, due):
             return False
         await self._sleep(min(due, self._closing_at))
         return True
 
-    def _start_what_may_leave(self, attempts: anyio.abc.TaskGroup) -> float:
+    def _start_what_may_leave(self, attempts: anyio.abc.TaskGroup, now: float) -> float:
         """Begin an attempt for each batch that may leave now; return when the next may, in monotonic seconds."""
-        core, now = self._core, self._core.clock.monotonic()
+        core = self._core
         leaving: list[Batch] = []
         with core.lock:
             if self._is_closing:
@@ -155,12 +157,12 @@ class Runner:
         self._tell()
         return due
 
-    def _is_over(self, due: float) -> bool:
+    def _is_over(self, now: float, due: float) -> bool:
         """Say whether a closing queue has nothing left to do, or no time left to do it."""
         core = self._core
         with core.lock:
             empty, idle = core.batcher.is_empty, not core.batcher.in_flight
-        return empty or core.clock.monotonic() >= self._closing_at or (idle and due > self._closing_at)
+        return empty or now >= self._closing_at or (idle and due > self._closing_at)
 
     async def _sleep(self, until: float) -> None:
         """Wait to be woken, or for the moment; without a moment there is no timer at all."""
@@ -169,7 +171,7 @@ class Runner:
         try:
             await self._awake.wait()
         finally:
-            self._looks_at = -math.inf
+            self._looks_at = math.inf
             if timer is not None:
                 timer.cancel()
 

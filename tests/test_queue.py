@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import gc
 import logging
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -585,3 +587,25 @@ async def test_when_the_background_task_dies_everybody_learns_it() -> None:
     assert queue.health().state is HealthState.FAILED
     assert not queue.track(click())
     assert (await queue.aclose()).pending == 0
+
+
+if sys.version_info >= (3, 12):  # tasks may begin at once
+
+    async def test_attempts_that_end_before_they_wait_leave_nothing_behind() -> None:
+        async def deliver(_: bytes) -> Outcome:
+            return Accepted()
+
+        queue = EventQueue(deliver, options=QueueOptions(batch_events=10, in_flight=2))
+        for number in range(100):
+            queue.track(click(number))
+        loop = asyncio.get_running_loop()
+        factory = loop.get_task_factory()
+        # Not the factory itself, which anyio knows and passes by.
+        loop.set_task_factory(partial(asyncio.eager_task_factory))
+        try:
+            report = await queue.flush(30)
+        finally:
+            loop.set_task_factory(factory)
+        await queue.aclose()
+
+        assert report.delivered == 100

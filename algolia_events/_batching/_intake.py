@@ -20,12 +20,19 @@ class IntakeBatcher(Batcher):
         self._in_flight.update(batches)
         return batches
 
-    def sent(self, kind: str, count: int) -> None:
-        """Move events of ours from stored to what has become of them: "delivered", "rejected" or a `DropReason`."""
-        self.ledger.stored -= count
+    def sent(self, kind: str, count: int) -> int:
+        """Move events of ours from stored to what has become of them: "delivered", "rejected" or a `DropReason`.
+
+        Returns how many were known to be stored. The others were stored although that seemed to fail, and are booked
+        where they went instead: they have been sent twice.
+        """
+        known = min(count, self.ledger.stored)
+        self.ledger.possible_duplicates += count - known
+        self.ledger.stored -= known
         if kind == "delivered":
-            self.ledger.delivered += count
+            self.ledger.delivered += known
         elif kind == "rejected":
-            self.ledger.rejected += count
+            self.ledger.rejected += known
         else:
-            self.ledger.dropped[DropReason(kind)] += count
+            self.ledger.dropped[DropReason(kind)] += known
+        return known

@@ -278,7 +278,7 @@ class RedisOutbox:
                     claimed = await self._exchange(exchange)
                 except asyncio.CancelledError:  # the loop ends: those who wait cannot do without the outcome
                     claimed = await self._exchange(exchange)
-            except (OutboxError, asyncio.CancelledError) as exc:
+            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - it belongs to those who wait
                 for call in calls:
                     _answer(call.outcome, exc)
             else:
@@ -301,7 +301,7 @@ class RedisOutbox:
                 alive=self._alive,
                 alive_ms=_ALIVE_MS,
                 number=self._number,
-                bound=self._max_bytes,
+                bound=str(self._max_bytes),
             )
             bodies = (group.body for group in exchange.groups)
             answer = await self._connected().direct.call("EVAL", scripts.EXCHANGE, len(keys), *keys, terms, *bodies)

@@ -30,7 +30,7 @@ def fields_of(group: EventGroup) -> tuple[int, int, str, bytes]:
 def terms_of(exchange: Exchange, *, done: Iterable[tuple[bytes, int, int]], **others: str | int) -> bytes:
     """Write down what the script of an exchange is told besides the bodies; `done` holds keys, bytes and events.
 
-    Times are strings: Lua's numbers hold 53 bits, and what sorts last has more.
+    Times are strings: Lua's numbers hold 53 bits, and what sorts last has more. So is any number without a bound.
     """
     return orjson.dumps(
         {

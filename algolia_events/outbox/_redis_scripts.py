@@ -66,7 +66,7 @@ EXCHANGE: Final = (
 redis.replicate_commands()  -- Redis 6 asks for it, before it lets a script write what it has read
 local told = cjson.decode(ARGV[1])
 local stream, sizes, mark, group, me, alive = KEYS[1], KEYS[2], KEYS[3], told.group, told.me, told.alive
-local max_events, max_bytes, known = told.max_events, told.max_bytes, {}
+local max_events, max_bytes, bound, known = told.max_events, told.max_bytes, tonumber(told.bound), {}
 """
     + _REMOVE
     + _CLAIM
@@ -75,7 +75,7 @@ if told.number <= tonumber(redis.call('GET', mark) or '0') then return 1 end  --
 local freed, added, added_events = 0, 0, 0
 for _, done in ipairs(told.done) do freed = freed + done[2] end
 for i, row in ipairs(told.groups) do added, added_events = added + #ARGV[i + 1], added_events + row[1] end
-if added > 0 and tonumber(redis.call('HGET', sizes, 'bytes') or '0') - freed + added > told.bound then return 0 end
+if added > 0 and tonumber(redis.call('HGET', sizes, 'bytes') or '0') - freed + added > bound then return 0 end
 for i, row in ipairs(told.groups) do
   local id = redis.call('XADD', stream, '*', 'n', row[1], 't', row[2], 'o', row[3], 'b', ARGV[i + 1])
   known[id] = i - 1

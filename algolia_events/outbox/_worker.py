@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import anyio
 
@@ -43,15 +43,8 @@ class Worker:
 
 async def outlast(future: "asyncio.Future[_Result]") -> _Result:
     """Wait for a future to its end, whoever cancels, within a bound; see `Worker.run`."""
-    try:
-        await asyncio.wait({future})
-    except asyncio.CancelledError as exc:
-        await _outlast_cancellation(future, exc)
-    return future.result()
-
-
-async def _outlast_cancellation(future: "asyncio.Future[Any]", cancelled: asyncio.CancelledError) -> None:
-    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _LONGEST_SECONDS) as bound:
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True) as bound:
         while not future.done():
             try:
                 await asyncio.wait({future})
@@ -59,9 +52,12 @@ async def _outlast_cancellation(future: "asyncio.Future[Any]", cancelled: asynci
                 if bound.cancel_called:
                     raise
                 cancelled = exc
-    if not future.done() or future.exception() is not None:
-        raise cancelled
-    cancel_again()
+                bound.deadline = min(bound.deadline, anyio.current_time() + _LONGEST_SECONDS)
+    if cancelled is not None:
+        if not future.done() or future.exception() is not None:
+            raise cancelled
+        cancel_again()
+    return future.result()
 
 
 def cancel_again() -> None:

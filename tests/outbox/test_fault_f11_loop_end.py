@@ -1,12 +1,22 @@
 """F11: a loop that ends without `aclose()`: what was tracked is in the outbox, and nothing is said but a warning."""
 
+import asyncio
 import json
+import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from support.applications import Application
 from support.groups import events_in
+from support.rigs import click, numbers_in, turns
 
-from algolia_events.outbox import SQLiteOutbox
+from algolia_events import DeliveryReport, QueueOptions
+from algolia_events._durable import DurableQueue
+from algolia_events._retry import Accepted, Outcome
+from algolia_events.outbox import ClaimedGroup, EventGroup, MemoryOutbox, SQLiteOutbox
+from algolia_events.outbox._worker import Worker
 from algolia_events.sandbox import Hang, Sandbox
 
 
@@ -28,3 +38,47 @@ async def test_all_that_was_tracked_is_in_the_outbox(tmp_path: Path) -> None:
     assert "ResourceWarning: unclosed event queue" in application.errors
     for word in ("Traceback", "Event loop is closed", "Task was destroyed"):
         assert word not in application.errors
+
+
+class SlowOutbox(MemoryOutbox):
+    """Answers from a thread, a moment after it has done what it was asked; waits for that whoever cancels."""
+
+    pause = 0.2
+
+    async def exchange(self, groups: Sequence[EventGroup], **terms: Any) -> Sequence[ClaimedGroup]:
+        claimed = await super().exchange(groups, **terms)
+        worker = Worker("slow")
+        await worker.run(partial(time.sleep, self.pause))
+        worker.stop()
+        return claimed
+
+
+def test_nothing_leaves_in_a_loop_that_ends_while_it_is_stored() -> None:
+    outbox = SlowOutbox()
+    bodies: list[bytes] = []
+
+    async def deliver(body: bytes) -> Outcome:
+        bodies.append(body)
+        await asyncio.sleep(0)
+        return Accepted()
+
+    queue = DurableQueue(deliver, outbox, options=QueueOptions(batch_events=10))
+
+    async def leave() -> None:
+        await queue.start()
+        await turns()
+        for number in range(10):
+            queue.track(click(number))
+        await turns()
+
+    async def come_back() -> DeliveryReport:
+        await queue.start()
+        return await queue.aclose(10)
+
+    asyncio.run(leave())
+    in_the_first = len(bodies)
+    report = asyncio.run(come_back())
+
+    assert in_the_first == 0
+    assert numbers_in(b"".join(bodies)) == list(range(10))
+    assert (report.delivered, queue.stats().possible_duplicates) == (10, 0)

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextvars
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 import pytest
@@ -11,12 +12,14 @@ from support.groups import group
 from support.rigs import turns
 
 from algolia_events import ClickedObjectIDs
+from algolia_events._clock import Handle
 from algolia_events._durable import DurableQueue
 from algolia_events._retry import Accepted, Failed, Outcome
 from algolia_events.abc import ExchangingOutbox, Outbox
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.errors import OutboxError
 from algolia_events.outbox import ClaimedGroup, DeadLetter, EventGroup, MemoryOutbox, OutboxSizes
+from algolia_events.reports import HealthState
 
 
 def event(name: object) -> ClickedObjectIDs:
@@ -434,3 +437,106 @@ async def test_what_leaves_is_part_of_no_request(make_outbox: type[PlainOutbox])
     await queue.aclose()
 
     assert seen == ["none"]
+
+
+class EarlyClock(HandClock):
+    """Calls back half a millisecond too early, as uvloop may."""
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Handle:
+        return super().call_at(max(when - 0.0005, self.now + 0.0001), callback)
+
+
+async def test_a_timer_that_fires_too_early_is_set_again() -> None:
+    clock, server = EarlyClock(), Server()
+    queue = queue_of(CountingOutbox(), server, clock, linger=0.2)
+    await queue.start()
+    await turns()
+
+    queue.track(event(1))
+    for _ in range(3000):
+        clock.advance(0.0001)
+        await turns(1)
+    sent = list(server.names)
+    await queue.aclose()
+
+    assert sent == [1]
+
+
+async def test_without_room_for_claims_no_timer_is_left(clock: HandClock) -> None:
+    answer = asyncio.Event()
+
+    async def deliver(_: bytes) -> Outcome:
+        await answer.wait()
+        return Accepted()
+
+    queue = DurableQueue(deliver, CountingOutbox(), clock=clock, options=QueueOptions(batch_events=10, in_flight=1))
+    await queue.start()
+    await track_ticks(queue, clock, range(40))
+    for _ in range(10):
+        clock.advance(0.5)
+        await turns()
+    timers = clock.timers
+    answer.set()
+    report = await queue.aclose()
+
+    assert timers == 0
+    assert report.delivered == 40
+
+
+class SilentOutbox(CountingOutbox):
+    """Keeps what it is given, and says that it does not."""
+
+    async def exchange(self, groups: Sequence[EventGroup], **terms: Any) -> Sequence[ClaimedGroup]:
+        if not self.fails:
+            return await super().exchange(groups, **terms)
+        await self._memory.store(groups)
+        raise OutboxError("no answer in time")
+
+
+async def test_what_was_stored_against_all_appearances_is_booked_once(clock: HandClock) -> None:
+    outbox, server = SilentOutbox(), Server()
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+
+    outbox.fails = True
+    await track_ticks(queue, clock, range(10))
+    outbox.fails = False
+    for _ in range(10):
+        clock.advance(0.5)
+        await turns()
+    await track_ticks(queue, clock, range(10, 15), at_once=5)
+    report = await queue.aclose()
+
+    assert sorted(server.names) == sorted([*range(15), *range(10)])
+    assert (report.delivered, report.stored, report.pending) == (15, 0, 0)
+    assert queue.stats().possible_duplicates == 10
+
+
+async def test_when_the_sender_dies_the_rest_is_stored_once_and_closing_says_so(clock: HandClock) -> None:
+    outbox = CountingOutbox()
+    answered: list[bytes] = []
+
+    async def deliver(body: bytes) -> Outcome:
+        answered.append(body)
+        return Accepted()
+
+    def broken_by_the_answer() -> float:
+        return 0.5 if not answered else 1 / (len(answered) - 1)
+
+    queue = DurableQueue(deliver, outbox, clock=clock, options=QueueOptions(batch_events=10), draw=broken_by_the_answer)
+    await queue.start()
+    await turns()
+
+    await track_ticks(queue, clock, range(10))
+    answered += answered  # nothing is wrong with what comes later
+    await track_ticks(queue, clock, range(10, 30))
+    health = queue.health()
+    flushed = await queue.flush()
+    report = await queue.aclose()
+    sizes = await outbox.sizes()
+
+    assert health.state is HealthState.FAILED
+    assert (flushed.stored, report.stored, report.dropped) == (20, 20, 10)
+    assert queue.stats().dropped == {"ambiguous": 10}
+    assert sizes.events == 20

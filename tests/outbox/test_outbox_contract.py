@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import attrs
 import pytest
 from support.groups import MakeOutbox, OwnOutbox, bodies, group
@@ -232,6 +234,16 @@ async def test_a_store_that_has_begun_is_not_broken_off(outbox: OwnOutbox) -> No
 
     expected = 1 if outcome == ["stored"] else 0
     assert (await outbox.sizes()).events == expected
+
+
+async def test_a_scope_that_ends_while_a_store_is_under_way_ends_nothing_behind_it(outbox: OwnOutbox) -> None:
+    with anyio.CancelScope() as scope:
+        asyncio.get_running_loop().call_soon(scope.cancel)
+        await outbox.store([group("a")])
+        await anyio.lowlevel.checkpoint()
+    await asyncio.sleep(0)  # raises, if the cancellation has got out of its scope
+
+    assert (await outbox.sizes()).events == 1
 
 
 async def test_an_exchange_settles_stores_and_claims_what_it_stored(outbox: OwnOutbox) -> None:

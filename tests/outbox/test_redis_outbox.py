@@ -8,7 +8,7 @@ import pytest
 import redis
 from support.binaries import require_binary
 from support.groups import bodies, group
-from support.redis_server import RedisServer
+from support.redis_server import RedisServer, free_port
 
 from algolia_events.errors import ConfigurationError, OutboxError
 from algolia_events.outbox import ClaimedGroup, RedisOutbox, open_outbox
@@ -152,6 +152,35 @@ async def test_a_wrong_password_is_an_error_that_does_not_show_it(own_server: Re
     await outbox.aclose()
 
     assert "not-the-password" not in str(caught.value)
+
+
+async def test_words_about_a_server_that_is_gone_do_not_show_its_address() -> None:
+    port = free_port()
+    outbox = RedisOutbox(f"redis://127.0.0.1:{port}")
+
+    with pytest.raises(OutboxError) as caught:
+        await outbox.store([group("a")])
+    await outbox.aclose()
+
+    assert str(caught.value) == "the outbox in Redis fails: Connection refused"
+
+
+async def test_a_bound_may_be_larger_than_any_integer_of_redis(own_server: RedisServer) -> None:
+    outbox = RedisOutbox(own_server.url, max_bytes=1 << 80)
+
+    await outbox.store([group("a")])
+    sizes = await outbox.sizes()
+    await outbox.aclose()
+
+    assert sizes.events == 1
+
+
+async def test_a_group_that_cannot_be_written_is_an_error(outbox: RedisOutbox) -> None:
+    with pytest.raises(TypeError):
+        await outbox.store([group("a", origin="\ud800")])
+    await outbox.store([group("b")])
+
+    assert (await outbox.sizes()).events == 1
 
 
 def test_an_address_names_stream_group_and_bound(own_server: RedisServer) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import attrs
 
+from algolia_events._clock import Handle
+
 NOON = 1_750_000_000.0
 
 
@@ -32,7 +34,7 @@ class HandClock:
     def time_ns(self) -> int:
         return int(self.wall * 1e9)
 
-    def call_at(self, when: float, callback: Callable[[], object]) -> _Call:
+    def call_at(self, when: float, callback: Callable[[], object]) -> Handle:
         call = _Call(callback)
         heapq.heappush(self._calls, (when, next(self._order), call))
         self._run_due()
