@@ -201,7 +201,7 @@ class DurableQueue(EventQueue):
         while self._problem is not None:
             await sleep_until(self._clock, self._clock.monotonic() + _LOOK_SECONDS)
             with self._lock:
-                is_empty = self._batcher.is_empty
+                is_empty = self._batcher.is_empty()
             if is_empty:
                 await self._look()
 

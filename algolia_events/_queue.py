@@ -96,7 +96,7 @@ class EventQueue(Entrance):
         with self._lock:
             self._batcher.seal()
             target = self._batcher.sealed_below
-            done = self._batcher.settled_below >= target
+            done = self._batcher.settled_below() >= target
         timed_out = False
         if not done:
             runner.wake()
@@ -183,7 +183,7 @@ class EventQueue(Entrance):
 
     def _after_turn(self, settlements: Iterable[Settlement]) -> None:
         with self._lock:
-            settled_below = self._batcher.settled_below
+            settled_below = self._batcher.settled_below()
         self._waiters.tell(settlements, settled_below)
 
     def _ended(self, reason: DropReason, given_up: int) -> None:

@@ -161,7 +161,7 @@ class Runner:
         """Say whether a closing queue has nothing left to do, or no time left to do it."""
         core = self._core
         with core.lock:
-            empty, idle = core.batcher.is_empty, not core.batcher.in_flight
+            empty, idle = core.batcher.is_empty(), not core.batcher.in_flight
         return empty or now >= self._closing_at or (idle and due > self._closing_at)
 
     async def _sleep(self, until: float) -> None:

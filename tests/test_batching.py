@@ -258,7 +258,7 @@ def test_a_thousand_bad_events_cost_a_bounded_number_of_requests() -> None:
 
     assert requests < 300
     assert batcher.ledger.rejected == 1000
-    assert batcher.is_empty
+    assert batcher.is_empty()
 
 
 def test_413_cuts_by_bytes_and_no_body_is_sent_twice_unchanged() -> None:
@@ -367,7 +367,7 @@ def test_an_ambiguous_batch_is_dropped_where_that_was_chosen() -> None:
 
     assert settlement.dropped is DropReason.AMBIGUOUS
     assert batcher.ledger.dropped == {DropReason.AMBIGUOUS: 3}
-    assert batcher.is_empty
+    assert batcher.is_empty()
 
 
 def test_only_events_that_are_too_old_are_dropped_before_sending() -> None:
@@ -393,7 +393,7 @@ def test_abandoning_tells_what_may_have_arrived_from_what_did_not() -> None:
     batcher.abandon(DropReason.SHUTDOWN)
 
     assert batcher.ledger.dropped == {DropReason.AMBIGUOUS: 2, DropReason.SHUTDOWN: 3}
-    assert batcher.is_empty
+    assert batcher.is_empty()
 
 
 @pytest.mark.parametrize("reason", [DropReason.CLOSED, DropReason.FAILED])
@@ -528,7 +528,7 @@ class Anything(RuleBasedStateMachine):
         ended = ledger.delivered + ledger.rejected + sum(ledger.dropped.values())
         assert self.batcher.tracked == self.tracked == ended + self.batcher.pending
         assert self.batcher.pending <= self.options["max_events"]
-        assert self.batcher.is_empty == (self.batcher.pending == 0)
+        assert self.batcher.is_empty() == (self.batcher.pending == 0)
 
     def teardown(self) -> None:
         if not hasattr(self, "batcher"):

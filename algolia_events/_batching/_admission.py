@@ -313,7 +313,6 @@ class Admission:
         settled, self._dropped = self._dropped, []
         return settled
 
-    @property
     def admitted(self) -> int:
         """How many events have come in so far; the next one gets this number."""
         self.count_in()
@@ -330,7 +329,6 @@ class Admission:
         held = sum(batch.count for batch in (*self._ready, *self._in_flight))
         return held + self.open.count
 
-    @property
     def is_empty(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
         self.count_in()

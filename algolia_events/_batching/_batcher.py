@@ -211,12 +211,11 @@ class Batcher(Admission):
         self._ready.clear()
         return given_up
 
-    @property
     def settled_below(self) -> int:
         """The number of the oldest event still held: all before it are settled."""
         firsts = [batch.first for batch in self._in_flight]
         firsts.append(self._ready[0].first if self._ready else self.open.first)
-        return min(firsts) if self._events else self.admitted
+        return min(firsts) if self._events else self.admitted()
 
     def stats(self) -> QueueStats:
         """Take the counters."""
