@@ -62,6 +62,7 @@ class Runner:
         self._core = core
         self._awake = asyncio.Event()
         self.loop = asyncio.get_running_loop()
+        self._is_closing = False
         self._closing_at = math.inf
         self._looks_at = math.inf
         """While the task sleeps, when it looks by itself, in monotonic seconds."""
@@ -84,8 +85,7 @@ class Runner:
         """Have the task look again, if there is something to do before it would by itself; from within its loop."""
         with self._core.lock:
             due = self._core.batcher.deadline(now=self._core.clock.monotonic())
-        if due < self._looks_at or self._is_closing:
-            self._awake.set()
+        self._look_by(due)
 
     def start_now(self) -> None:
         """Start what may leave, without waiting for the task to do it; from within its loop, and without the lock."""
@@ -93,18 +93,18 @@ class Runner:
             return  # it is about to begin, or to end
         now = self._core.clock.monotonic()
         due = self._context.run(self._start_what_may_leave, self._attempts, now)
+        self._look_by(due)
+
+    def _look_by(self, due: float) -> None:
         if due < self._looks_at or self._is_closing:
             self._awake.set()
 
-    @property
-    def _is_closing(self) -> bool:
-        return self._closing_at < math.inf
-
     def close(self, deadline: float) -> None:
         """Send what there is without lingering; end by `deadline` (monotonic), or earlier when waiting is no use."""
-        if self._closing_at == math.inf:
+        if not self._is_closing:
             with self._core.lock:
                 self._core.batcher.gate.hurry(now=self._core.clock.monotonic())
+        self._is_closing = True
         self._closing_at = min(self._closing_at, deadline)
         self._awake.set()
 

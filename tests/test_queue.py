@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import sys
 import threading
 import time
@@ -587,6 +588,19 @@ async def test_when_the_background_task_dies_everybody_learns_it() -> None:
     assert queue.health().state is HealthState.FAILED
     assert not queue.track(click())
     assert (await queue.aclose()).pending == 0
+
+
+async def test_closing_may_take_for_ever_and_takes_as_long_as_it_needs() -> None:
+    async def deliver(_: bytes) -> Outcome:
+        return Accepted()
+
+    queue = EventQueue(deliver)
+    queue.track(click())
+
+    async with asyncio.timeout(30):
+        report = await queue.aclose(math.inf)
+
+    assert report.delivered == 1
 
 
 if sys.version_info >= (3, 12):  # tasks may begin at once
