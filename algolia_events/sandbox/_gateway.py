@@ -214,6 +214,11 @@ class Gateway:
                     return body
         except (OSError, web.RequestPayloadError):
             return body
+        except RuntimeError:
+            # aiohttp's word for a connection that went before its handler began: nobody told the body
+            if request.transport is not None:
+                raise
+            return body
         body.is_complete = True
         return body
 

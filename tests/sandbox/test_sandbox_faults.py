@@ -402,3 +402,22 @@ async def test_stopping_to_listen_lets_what_is_here_in_full_be_answered(
     status = await sending
 
     assert status == 200
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_stopping_to_listen_is_no_error_of_the_server_whenever_it_comes(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, turns: int
+) -> None:
+    wire = await Wire.open(sandbox)
+    wire.writer.write(f"{HEAD}content-length: 0\r\n\r\n".encode())
+    await wire.reader.readuntil(b"\r\n\r\n")
+    wire.writer.write(f"{HEAD}content-length: 10\r\n\r\n12345".encode())
+    for _ in range(turns):  # aiohttp has a turn of its own between a request and its handler
+        await asyncio.sleep(0)
+
+    await sandbox.stop_listening()
+    await wire.reader.read()
+    await wire.close()
+    await sandbox.wait_for(lambda: all(request.answered_at is not None for request in sandbox.requests))
+
+    assert [record.getMessage() for record in caplog.records] == []
