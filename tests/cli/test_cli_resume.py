@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 import signal
 import time
 from collections import Counter
@@ -33,14 +34,17 @@ async def test_a_signal_ends_it_cleanly_and_a_second_run_sends_the_rest_once(
     sandbox.latency = 0
     second = await command("send", "big.ndjson", "--resume", "state")
 
+    cut_off = re.search(r"(\d+) of the pending events may have arrived", first.err)  # on a machine that is too slow
+    in_doubt = int(cut_off[1]) if cut_off else 0
     assert first.code == 1
-    assert first.figures["accepted"] == accepted_at_first < 40_000
+    assert first.figures["accepted"] <= accepted_at_first <= first.figures["accepted"] + in_doubt < 40_000
     assert first.figures["read"] == first.figures["accepted"] + first.figures["pending"]
     assert "interrupted" in first.err
     assert "not everything was sent" in first.err
     assert second.code == 0, second.err
     assert first.figures["accepted"] + second.figures["accepted"] == 40_000
-    assert Counter(event["userToken"] for event in sandbox.events) == Counter(event["userToken"] for event in events)
+    assert len(sandbox.events) - 40_000 == accepted_at_first - first.figures["accepted"]
+    assert {event["userToken"] for event in sandbox.events} == {event["userToken"] for event in events}
 
 
 async def test_what_was_settled_out_of_order_is_not_sent_again(
