@@ -1,11 +1,11 @@
 """Calls that wait for the one who talks to the store, and may go to it together."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 
 import attrs
 
 from algolia_events._groups import ClaimedGroup, EventGroup
+from algolia_events.outbox._worker import Outcome
 
 
 @attrs.frozen(kw_only=True)
@@ -23,11 +23,13 @@ class Call:
     """An exchange, and who waits for what it brings."""
 
     exchange: Exchange
-    outcome: "asyncio.Future[Sequence[ClaimedGroup]]"
+    outcome: Outcome[Sequence[ClaimedGroup]]
 
 
 def merged(calls: Sequence[Call]) -> Exchange:
     """Make one exchange of all."""
+    if len(calls) == 1:
+        return calls[0].exchange
     exchanges = [call.exchange for call in calls]
     return Exchange(
         groups=[group for each in exchanges for group in each.groups],

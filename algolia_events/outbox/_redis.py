@@ -6,11 +6,12 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from algolia_events._cancelling import cancel_again, cancels
 from algolia_events._fork import watch_forks
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
 from algolia_events._redis_client import Connections, make_client, words
@@ -19,7 +20,7 @@ from algolia_events.outbox import _redis_scripts as scripts
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._letters import groups_of
 from algolia_events.outbox._redis_entries import behind, fields_of, group_of, key_of, own_group_of, terms_of
-from algolia_events.outbox._worker import cancel_again, outlast
+from algolia_events.outbox._worker import Outcome
 
 _TIMEOUT: Final = 2.0
 """In seconds, for each answer: a Redis that hangs must not hold up what memory can take over."""
@@ -33,7 +34,6 @@ _NO_ROOM: Final = 0
 _DONE_BEFORE: Final = 1
 _OWN: Final = 2
 """What `EXCHANGE` answers in place of a list; and how long a row is that says which of our own groups it means."""
-_Result = TypeVar("_Result")
 
 
 class RedisOutbox:
@@ -83,6 +83,7 @@ class RedisOutbox:
 
     def _start_afresh(self) -> None:
         self._me = secrets.token_hex(8)
+        self._keys = [key.encode() for key in (self._stream, self._sizes, f"{self._alive}{self._me}:stored")]
         self._connections: Connections | None = None
         self._beating: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
@@ -122,13 +123,13 @@ class RedisOutbox:
         max_bytes: int = 0,
     ) -> Sequence[ClaimedGroup]:
         """Settle, keep and claim; see `ExchangingOutbox.exchange`. Calls at the same time go out together."""
-        outcome: asyncio.Future[Sequence[ClaimedGroup]] = asyncio.get_running_loop().create_future()
         self._connected()
         exchange = Exchange(groups=groups, done=done, max_events=max_events, max_bytes=max_bytes)
-        self._calls.append(Call(exchange, outcome))
+        call = Call(exchange, Outcome())
+        self._calls.append(call)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name="algolia_events.redis_outbox")
-        return await outlast(outcome)
+        return await call.outcome.wait()
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         """Take groups to send; see `Outbox.claim`."""
@@ -280,15 +281,14 @@ class RedisOutbox:
                     claimed = await self._exchange(exchange)
             except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - it belongs to those who wait
                 for call in calls:
-                    _answer(call.outcome, exc)
+                    call.outcome.resolve(None, exc)
             else:
                 for call, share in shared_out(calls, claimed):
-                    _answer(call.outcome, share)
+                    call.outcome.resolve(share)
 
     async def _exchange(self, exchange: Exchange) -> list[ClaimedGroup]:
         """Do one step under the present number, which has Redis pass over what it has done already."""
         done = [group for group in exchange.done if key_of(group) in self._claimed]
-        keys = (self._stream, self._sizes, f"{self._alive}{self._me}:stored")
         claims = exchange.max_events > 0  # if not, somebody may be claiming beside it, and lose an answer of his own
         async with self._translated(), self._claiming if claims else contextlib.nullcontext():
             lost_before = self._lost_an_answer
@@ -304,7 +304,9 @@ class RedisOutbox:
                 bound=str(self._max_bytes),
             )
             bodies = (group.body for group in exchange.groups)
-            answer = await self._connected().direct.call("EVAL", scripts.EXCHANGE, len(keys), *keys, terms, *bodies)
+            answer = await self._connected().direct.call(
+                b"EVAL", scripts.EXCHANGE, b"%d" % len(self._keys), *self._keys, terms, *bodies
+            )
             if claims and answer != _DONE_BEFORE:
                 self._lost_an_answer = lost_before
             if answer == _NO_ROOM:
@@ -330,17 +332,17 @@ class RedisOutbox:
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[Redis]:
         """Give the client, and turn what goes wrong with it into our own error; nothing in it holds the address."""
-        cancels = _cancels()
+        cancels_before = cancels()
         try:
             yield self._connected().client
         except (RedisError, OSError, TimeoutError) as exc:
-            if _cancels() > cancels:
+            if cancels() > cancels_before:
                 raise asyncio.CancelledError from exc  # redis-py may take one for a lost connection
             if _lacks_group(exc):
                 with contextlib.suppress(RedisError, OSError, TimeoutError):
                     await self._make_group(self._connected().client)
             raise OutboxError(f"the outbox in Redis fails: {words(exc)}") from exc
-        if _cancels() > cancels:  # it was swallowed, and the command tried again: the next wait has to notice
+        if cancels() > cancels_before:  # it was swallowed, and the command tried again: the next wait has to notice
             cancel_again()
 
     async def _make_group(self, client: Redis) -> None:
@@ -375,19 +377,3 @@ _leaked: Final[list[object]] = []
 def _lacks_group(exc: Exception) -> bool:
     """Say whether the stream is missing: nobody has opened it yet, or everything was deleted."""
     return isinstance(exc, ResponseError) and "NOGROUP" in str(exc)
-
-
-def _cancels() -> int:
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
-
-
-def _answer(future: "asyncio.Future[_Result]", outcome: _Result | BaseException) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, asyncio.CancelledError):
-        future.cancel()
-    elif isinstance(outcome, BaseException):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)

@@ -90,7 +90,7 @@ if max_events == 0 then return {} end
 redis.call('SET', alive .. me, '1', 'PX', told.alive_ms)
 return claim()
 """
-)
+).encode()
 """Its first argument is JSON, since each argument takes its time in the client; the bodies of `groups` follow."""
 
 CLAIM: Final = (

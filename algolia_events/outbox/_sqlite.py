@@ -1,6 +1,5 @@
 """An outbox in one file, shared by the processes of one machine."""
 
-import asyncio
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from algolia_events.outbox._claim_leases import LeaseLocks
 from algolia_events.outbox._claim_locks import KernelLocks, kernel_has_claim_locks
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._sqlite_store import SQLiteStore
-from algolia_events.outbox._worker import Worker, answer, hand_over, outlast
+from algolia_events.outbox._worker import Outcome, Worker, answer
 
 Synchronous = Literal["normal", "full"]
 
@@ -84,11 +83,11 @@ class SQLiteOutbox:
         max_bytes: int = 0,
     ) -> Sequence[ClaimedGroup]:
         """Settle, keep and claim; see `ExchangingOutbox.exchange`. Calls at the same time share one commit."""
-        outcome: asyncio.Future[Sequence[ClaimedGroup]] = asyncio.get_running_loop().create_future()
         exchange = Exchange(groups=groups, done=done, max_events=max_events, max_bytes=max_bytes)
-        self._calls.append(Call(exchange, outcome))
+        call = Call(exchange, Outcome())
+        self._calls.append(call)
         self._thread().submit(partial(_commit, self._store, self._calls))
-        return await outlast(outcome)
+        return await call.outcome.wait()
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         """Take groups to send; see `Outbox.claim`."""
@@ -169,7 +168,7 @@ def _commit(store: SQLiteStore, waiting: "deque[Call]") -> None:
             answer(call.outcome, partial(store.exchange, call.exchange))
     except Exception as exc:  # noqa: BLE001 - it belongs to those who wait
         for call in calls:
-            hand_over(call.outcome, None, exc)
+            call.outcome.hand_over(None, exc)
     else:
         for call, share in shared_out(calls, claimed):
-            hand_over(call.outcome, share, None)
+            call.outcome.hand_over(share)

@@ -10,6 +10,7 @@ from support.binaries import require_binary
 from support.groups import bodies, group
 from support.redis_server import RedisServer, free_port
 
+from algolia_events._redis_client import words
 from algolia_events.errors import ConfigurationError, OutboxError
 from algolia_events.outbox import ClaimedGroup, RedisOutbox, open_outbox
 from algolia_events.outbox._exchange import Exchange
@@ -94,7 +95,7 @@ async def test_out_of_memory_refuses_and_still_empties(outbox: RedisOutbox, plai
     await outbox.store([group("a", padding=1000)])
     await asyncio.to_thread(plain.config_set, "maxmemory", "1")
 
-    with pytest.raises(OutboxError, match="memory"):
+    with pytest.raises(OutboxError, match="memory") as refused:
         await outbox.store([group("b")])
     claimed = await _claim_without_memory(outbox, plain)
     await outbox.settle(done=claimed)
@@ -102,6 +103,7 @@ async def test_out_of_memory_refuses_and_still_empties(outbox: RedisOutbox, plai
 
     assert bodies(claimed) == [group("a", padding=1000).body]
     assert (sizes.events, sizes.bytes) == (0, 0)
+    assert "script" not in str(refused.value)
 
 
 async def _claim_without_memory(outbox: RedisOutbox, plain: redis.Redis) -> Sequence[ClaimedGroup]:
@@ -110,6 +112,31 @@ async def _claim_without_memory(outbox: RedisOutbox, plain: redis.Redis) -> Sequ
     await outbox.claim(0, 0)
     await asyncio.to_thread(plain.config_set, "maxmemory", "1")
     return await outbox.claim(*EVERYTHING)
+
+
+@pytest.mark.parametrize("parameter", ["decode_responses=true", "encoding=utf-16"])
+async def test_parameters_that_would_change_how_it_reads_change_nothing(
+    own_server: RedisServer, parameter: str
+) -> None:
+    outbox = RedisOutbox(f"{own_server.url}?{parameter}")
+
+    await outbox.store([group("é")])
+    claimed = await outbox.claim(*EVERYTHING)
+    await outbox.aclose()
+
+    assert bodies(claimed) == [group("é").body]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"No memory. script: {'0a' * 20}, on @user_script:58.",
+        f"Error running script (call to f_{'0a' * 20}): @user_script:58: @user_script: 58: -No memory.",
+    ],
+    ids=["Redis 7", "Redis 6"],
+)
+def test_refusals_name_no_script(text: str) -> None:
+    assert words(redis.ResponseError(text)) == "No memory."
 
 
 async def test_a_policy_that_evicts_is_pointed_out(outbox: RedisOutbox, plain: redis.Redis) -> None:
