@@ -79,7 +79,7 @@ def _retry_after(text: str, wall: float) -> float | None:
 
 
 def _number(text: str) -> float | None:
-    if not text.isascii():
+    if not text.isascii() or "_" in text:  # which Python takes, and no protocol has
         return None
     try:
         number = float(text)

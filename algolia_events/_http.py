@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
+from algolia_events._cancelling import cancels
 from algolia_events._fork import watch_forks
 from algolia_events._wire import Request, Response, Timeouts
 from algolia_events.errors import CertificateError, ClientClosedError, TransportError
@@ -25,6 +26,7 @@ _KEPT_BYTES: Final = 4 * 1024 * 1024
 _STALE_TRIES: Final = 3
 """A pool may hold a few connections that the server has closed; each try uses one up, and none costs the server."""
 _KEEPALIVE_SECONDS: Final = 30.0
+_MAX_WORDS: Final = 200
 
 
 class _TracedBody(aiohttp.BytesPayload):
@@ -101,7 +103,9 @@ class AiohttpTransport:
             body = _TracedBody(request.body)
             try:
                 return await self._attempt(request, body)
-            except (aiohttp.ClientError, OSError) as exc:
+            except (aiohttp.ClientError, OSError, asyncio.CancelledError) as exc:
+                if isinstance(exc, asyncio.CancelledError) and cancels():
+                    raise
                 error = _translate(exc, request, ambiguous=body.left)
                 if body.left or not body.reached:
                     raise error from exc
@@ -190,7 +194,7 @@ async def _read(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool
     return bytes(content[:limit]), complete
 
 
-def _translate(exc: Exception, request: Request, *, ambiguous: bool) -> TransportError:
+def _translate(exc: BaseException, request: Request, *, ambiguous: bool) -> TransportError:
     """Say in our own terms what went wrong; names the host, never the headers."""
     host = URL(request.url, encoded=True).host
     cause: Any = exc
@@ -205,4 +209,7 @@ def _translate(exc: Exception, request: Request, *, ambiguous: bool) -> Transpor
         return TransportError(f"{host}: the name does not resolve", ambiguous=False)
     if isinstance(exc, aiohttp.ClientConnectorError):
         return TransportError(f"{host}: no connection: {exc.os_error}", ambiguous=False)
-    return TransportError(f"{host}: {type(exc).__name__}: {exc}", ambiguous=ambiguous)
+    if isinstance(exc, asyncio.CancelledError):  # not ours: whoever lent the session closes it, for instance
+        return TransportError(f"{host}: the request was broken off", ambiguous=ambiguous)
+    words = str(exc)[:_MAX_WORDS]  # aiohttp quotes what it cannot read, whatever its length
+    return TransportError(f"{host}: {type(exc).__name__}: {words}", ambiguous=ambiguous)

@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 
+import attrs
+
 from algolia_events._batching import Batch, Settlement
 from algolia_events._clock import Clock, SystemClock
 from algolia_events._entrance import Entrance
@@ -158,7 +160,8 @@ class EventQueue(Entrance):
         with self._lock:
             # An attempt that had not begun when its task was cancelled, or whose loop was just closed, never ends.
             self._batcher.reclaim()
-        self._waiters = Waiters()
+        if runner is None or runner.loop is not loop:
+            self._waiters = Waiters()
         self._runner = Runner(
             Core(
                 batcher=self._batcher,
@@ -173,7 +176,13 @@ class EventQueue(Entrance):
                 cancelled=self._cancelled,
             )
         )
+        self._runner.task.add_done_callback(self._task_ended)
         return self._runner
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        """Begin the background task again where it alone was cancelled: with its loop, all who wait would be."""
+        if task.cancelled() and self._final_report is None and self._waiters.are_there:
+            self._ensure_runner()
 
     async def _deliver_batch(self, batch: Batch) -> Outcome:
         return await self._deliver(batch.body())
@@ -200,7 +209,12 @@ class EventQueue(Entrance):
     def stats(self) -> QueueStats:
         """Take the counters, all at one moment; from any thread."""
         with self._lock:
-            return self._batcher.stats()
+            counters = self._batcher.stats()
+        errors = self._callback_errors()
+        return attrs.evolve(counters, callback_errors=errors) if errors else counters
+
+    def _callback_errors(self) -> int:
+        return self._reporter.hook_errors + self._screen.callback_errors
 
     def health(self) -> Health:
         """Say how the sending goes, and why, if it does not go well; from any thread."""
@@ -215,9 +229,10 @@ class EventQueue(Entrance):
         return DeliveryReport.of(self.stats(), timed_out=timed_out)
 
     def __del__(self) -> None:
-        held = EventQueue.stats(self).pending if hasattr(self, "_batcher") else 0
-        runner = getattr(self, "_runner", None)
-        if self._final_report is None and not self._warned and (held or runner is not None):
+        if not hasattr(self, "_final_report"):  # it was never made
+            return
+        held = EventQueue.stats(self).pending
+        if self._final_report is None and not self._warned and (held or self._runner is not None):
             self._warned = True
             warnings.warn(f"unclosed event queue with {held} events; await aclose()", ResourceWarning, 2, self)
 

@@ -1,60 +1,84 @@
 """Tells people and hooks what the queue does, without ever standing in its way."""
 
+import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from algolia_events._batching import Settlement
 from algolia_events._clock import Clock
 from algolia_events.abc import Hook
+from algolia_events.errors import ConfigurationError
 from algolia_events.reports import DropReason, Health, HealthState, QueueStats
 
 _log: Final = logging.getLogger("algolia_events")
 _SECONDS_BETWEEN_WARNINGS: Final = 30.0
+_METHODS: Final = tuple(name for name in vars(Hook) if not name.startswith("_"))
 
 
 class Reporter:
-    """Logs, at most one line a reason every 30 s, and calls the hooks."""
+    """Logs, at most one line a reason every 30 s, and calls the hooks.
+
+    Raises:
+        ConfigurationError: what is given as a hook is none.
+    """
 
     def __init__(self, hooks: Iterable[Hook], clock: Clock) -> None:
         self._clock = clock
         self._hooks = tuple(hooks)
+        for number, hook in enumerate(self._hooks):
+            if isinstance(hook, type) or not any(hasattr(hook, name) for name in _METHODS):
+                raise ConfigurationError(f"hooks[{number}] must be an instance of a Hook, not {hook!r}")
         self._quiet_until: dict[str, float] = {}
         self._unsaid: dict[str, tuple[str, int, dict[str, Any]]] = {}
         self._failed_hooks: set[tuple[int, str]] = set()
+        self._telling = threading.local()
         self.hook_errors: int = 0
         """How often a hook has raised."""
-        self.hears_tracked: bool = any(type(hook).tracked is not Hook.tracked for hook in self._hooks)
+        self.hears_tracked: bool = any(_listens(hook, "tracked") for hook in self._hooks)
         """Whether some hook wants to know of each event; most do not, and then it costs nothing."""
 
-    def tell(self, call: Callable[[Hook], object], name: str) -> None:
-        """Call one method of every hook; one that raises is counted, logged once, and does not stop the rest."""
-        for hook in self._hooks:
-            try:
-                call(hook)
-            except Exception:  # noqa: BLE001 - whatever a hook does, the sender goes on
-                self.hook_errors += 1
-                key = (id(hook), name)
-                if key not in self._failed_hooks:
-                    self._failed_hooks.add(key)
-                    _log.exception("algolia_events.hook_failed", extra={"hook": type(hook).__name__, "method": name})
+    def _tell(self, name: str, *what: object) -> None:
+        """Call one method of every hook; one that raises is counted, logged once, and does not stop the rest.
+
+        What hooks cause themselves, none of them hears of: it might have no end.
+        """
+        if getattr(self._telling, "now", False):
+            return
+        self._telling.now = True
+        try:
+            for hook in self._hooks:
+                try:
+                    getattr(hook, name, _ignore)(*what)
+                except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever a hook does, the sender goes on
+                    self._hook_failed(hook, name)
+        finally:
+            self._telling.now = False
+
+    def _hook_failed(self, hook: Hook, name: str) -> None:
+        self.hook_errors += 1
+        key = (id(hook), name)
+        if key not in self._failed_hooks:
+            self._failed_hooks.add(key)
+            _log.exception("algolia_events.hook_failed", extra={"hook": type(hook).__name__, "method": name})
 
     def attached(self, stats: Callable[[], QueueStats], max_events: int) -> None:
         """Introduce the queue to the hooks."""
-        self.tell(lambda hook: hook.attached(stats, max_events), "attached")
+        self._tell("attached", stats, max_events)
 
     def background(self) -> None:
         """Let the hooks prepare the context of the background task."""
-        self.tell(lambda hook: hook.background(), "background")
+        self._tell("background")
 
     def tracked(self, event: object) -> None:
         """Report an event that was taken in."""
-        self.tell(lambda hook: hook.tracked(event), "tracked")
+        self._tell("tracked", event)
 
     def dropped(self, reason: DropReason, count: int = 1) -> None:
         """Report events that were given up."""
         if self._hooks:
-            self.tell(lambda hook: hook.dropped(reason, count), "dropped")
+            self._tell("dropped", reason, count)
         self._warn("algolia_events.dropped", str(reason), count, reason=str(reason))
 
     def settled(self, settlement: Settlement) -> None:
@@ -66,7 +90,7 @@ class Reporter:
             return
         if self._hooks:
             for event in rejection.events:
-                self.tell(lambda hook, e=event: hook.rejected(e, rejection.status, rejection.message), "rejected")  # type: ignore[misc]
+                self._tell("rejected", event, rejection.status, rejection.message)
         self._warn(
             "algolia_events.rejected",
             f"rejected {rejection.status}",
@@ -78,23 +102,23 @@ class Reporter:
     def sent(self, events: int, body_bytes: int) -> None:
         """Report a request that leaves."""
         if self._hooks:
-            self.tell(lambda hook: hook.batch_sent(events, body_bytes), "batch_sent")
+            self._tell("batch_sent", events, body_bytes)
 
     def answered(self, events: int, result: str, seconds: float) -> None:
         """Report the end of an attempt."""
         if self._hooks:
-            self.tell(lambda hook: hook.batch_settled(events, result, seconds), "batch_settled")
+            self._tell("batch_settled", events, result, seconds)
 
     def retrying(self, events: int, reason: str, delay: float) -> None:
         """Report a batch that goes back into the line."""
         if self._hooks:
-            self.tell(lambda hook: hook.retrying(events, reason, delay), "retrying")
+            self._tell("retrying", events, reason, delay)
 
     def state_changed(self, health: Health) -> None:
         """Report that the sending goes better or worse; one line each time, and loud when somebody has to act."""
         level = {HealthState.OK: logging.INFO, HealthState.BLOCKED: logging.ERROR}.get(health.state, logging.WARNING)
         _log.log(level, "algolia_events.state", extra={"state": str(health.state), "reason": health.reason})
-        self.tell(lambda hook: hook.state_changed(health), "state_changed")
+        self._tell("state_changed", health)
 
     def old_events(self) -> None:
         """Report, once, that events are older than servers of the older contract take."""
@@ -120,3 +144,13 @@ class Reporter:
         while self._unsaid:
             _, (event, count, extra) = self._unsaid.popitem()
             _log.warning(event, extra={"count": count, **extra})
+
+
+def _listens(hook: Hook, name: str) -> bool:
+    """Say whether a hook has something to do where it is told this."""
+    method = getattr(hook, name, None)
+    return method is not None and getattr(method, "__func__", None) is not getattr(Hook, name)
+
+
+def _ignore(*_: object) -> None:
+    """Hear what a hook has no method for."""

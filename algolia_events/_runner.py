@@ -13,6 +13,7 @@ import attrs
 
 from algolia_events import _limits
 from algolia_events._batching import Batch, Batcher, Settlement
+from algolia_events._cancelling import cancels
 from algolia_events._clock import Clock
 from algolia_events._codec._peek import user_tokens
 from algolia_events._reporting import Reporter
@@ -20,6 +21,8 @@ from algolia_events._retry import Accepted, Blocked, Failed, Moved, Outcome, Ref
 from algolia_events._screening import Screen
 from algolia_events.reports import DropReason, Health, HealthState
 
+_ASKED_AT_ONCE: Final = 50
+"""How many events are looked into, for users who have opted out, in one turn of the loop."""
 _RESULTS: Final = {
     Accepted: "accepted",
     Refused: "refused",
@@ -109,15 +112,19 @@ class Runner:
         self._awake.set()
 
     async def _main(self) -> None:
+        is_over = False
         try:
             async with anyio.create_task_group() as attempts:
                 self._attempts = attempts
                 try:
                     while await self._turn(attempts):
                         pass
+                    is_over = True
                 finally:
                     self._attempts = None
                 attempts.cancel_scope.cancel()
+            if not is_over:
+                raise asyncio.CancelledError  # noqa: TRY301 - somebody has cancelled an attempt, and the group with it
         except asyncio.CancelledError:
             await self._core.cancelled()
             raise
@@ -177,7 +184,7 @@ class Runner:
 
     async def _attempt(self, batch: Batch) -> None:
         core = self._core
-        if core.screen.asks_for_users and self._withdrew_opted_out(batch):
+        if core.screen.asks_for_users and await self._withdrew_opted_out(batch):
             return
         began = core.clock.monotonic()
         core.reporter.sent(batch.count, batch.body_size)
@@ -186,6 +193,7 @@ class Runner:
         except BaseException:
             with core.lock:
                 core.batcher.interrupt(batch, ambiguous=True)
+            core.reporter.answered(batch.count, "interrupted", core.clock.monotonic() - began)
             raise
         events, now = batch.count, core.clock.monotonic()
         with core.lock:
@@ -197,20 +205,31 @@ class Runner:
         self._tell(settlement)
         self.look_again()
 
-    def _withdrew_opted_out(self, batch: Batch) -> bool:
+    async def _withdrew_opted_out(self, batch: Batch) -> bool:
         """Take out the events of users who have opted out since; True if there were any, and the rest is in line."""
-        opted_out = self._core.screen.has_opted_out
-        gone = {offset for offset, event in enumerate(batch.events()) if opted_out(*user_tokens(event))}
+        core, gone = self._core, set[int]()
+        events = batch.events()
+        try:
+            for start in range(0, len(events), _ASKED_AT_ONCE):
+                await asyncio.sleep(0)  # to read a thousand events, and to ask about each, would hold up the loop
+                some = enumerate(events[start : start + _ASKED_AT_ONCE], start)
+                gone |= {offset for offset, event in some if core.screen.has_opted_out(*user_tokens(event))}
+        except BaseException:
+            with core.lock:
+                core.batcher.interrupt(batch, ambiguous=False)
+            raise
         if gone:
-            with self._core.lock:
-                self._core.batcher.withdraw(batch, gone, DropReason.OPTED_OUT)
+            with core.lock:
+                core.batcher.withdraw(batch, gone, DropReason.OPTED_OUT)
             self._awake.set()
         return bool(gone)
 
     async def _deliver(self, batch: Batch) -> Outcome:
         try:
             return await self._core.deliver(batch)
-        except Exception as exc:  # noqa: BLE001 - a transport of somebody else's may raise anything; events stay ours
+        except (Exception, asyncio.CancelledError) as exc:
+            if isinstance(exc, asyncio.CancelledError) and cancels():
+                raise
             return Failed(reason=f"the transport raised {type(exc).__name__}", ambiguous=True)
 
     def _tell(self, *settlements: Settlement) -> None:

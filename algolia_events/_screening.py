@@ -1,5 +1,7 @@
 """Decides which events go in at all: the application's own filter, sampling, and users who have opted out."""
 
+import asyncio
+import inspect
 import logging
 import zlib
 from collections.abc import Callable, Mapping
@@ -29,11 +31,16 @@ class Screen:
     ) -> None:
         if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | float) or not 0 <= sample_rate <= 1:
             raise ConfigurationError(f"sample_rate must be a number from 0 to 1, not {sample_rate!r}")
+        callbacks: dict[str, object] = {"before_send": before_send, "opted_out": opted_out}
+        for name, callback in callbacks.items():
+            if callback is not None and (not callable(callback) or inspect.iscoroutinefunction(callback)):
+                raise ConfigurationError(f"{name} must be a function that is not async: it is called within track()")
         self._before_send = before_send
         self._sample_rate = sample_rate
         self._opted_out = opted_out
         self.callback_errors: int = 0
         """How often a callback has raised."""
+        self._failed_callbacks: set[str] = set()
 
     @property
     def is_open(self) -> bool:
@@ -59,7 +66,7 @@ class Screen:
             return event
         try:
             result = self._before_send(event)
-        except Exception:  # noqa: BLE001 - it is the application's code, and the request goes on
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - it is the application's code, and the request goes on
             self._failed("before_send")
             return DropReason.FILTERED
         if result is None:
@@ -72,7 +79,7 @@ class Screen:
             return False
         try:
             return any(self._opted_out(token) for token in tokens if token is not None)
-        except Exception:  # noqa: BLE001 - as above
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - as above
             self._failed("opted_out")
             return True
 
@@ -84,5 +91,6 @@ class Screen:
 
     def _failed(self, name: str) -> None:
         self.callback_errors += 1
-        if self.callback_errors == 1:
+        if name not in self._failed_callbacks:
+            self._failed_callbacks.add(name)
             _log.exception("algolia_events.callback_failed", extra={"callback": name})

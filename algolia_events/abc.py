@@ -27,10 +27,11 @@ class Transport(Protocol):
 
 
 class Hook:
-    """Is told what the queue does; override what you need.
+    """Is told what the queue does; override what you need. Any object with some of these methods is one.
 
     Calls come from the thread where the thing happens: `tracked` and `dropped` from whoever tracks, the rest from the
-    event loop. They must return quickly. One that raises is counted, logged once and otherwise ignored.
+    event loop. They must return quickly. One that raises is counted (`stats().callback_errors`), logged once and
+    otherwise ignored. Of what a hook causes by itself, an event that it tracks for instance, hooks are not told.
     """
 
     def attached(self, stats: Callable[[], QueueStats], max_events: int) -> None:
@@ -51,7 +52,7 @@ class Hook:
     def batch_settled(self, events: int, result: str, seconds: float) -> None:
         """An attempt is over.
 
-        `result` is "accepted", "refused", "too_large", "failed" or "blocked".
+        `result` is "accepted", "refused", "too_large", "failed", "blocked", or "interrupted" by the end of the queue.
         """
 
     def rejected(self, event: bytes, status: int, message: str) -> None:

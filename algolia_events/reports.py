@@ -122,6 +122,8 @@ class QueueStats:
     """Requests begun so far."""
     sending: SendingStats | None = None
     """The second ledger, of events claimed from a durable outbox; None without one."""
+    callback_errors: int = 0
+    """How often a hook, `before_send` or `opted_out` has raised."""
 
 
 @attrs.frozen(kw_only=True)

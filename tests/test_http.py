@@ -262,3 +262,37 @@ async def test_closing_twice_does_no_harm(transport: AiohttpTransport) -> None:
 
     with pytest.raises(ClientClosedError):
         await transport.send(request("http://127.0.0.1:9"))
+
+
+async def test_a_lent_session_that_is_closed_meanwhile_is_a_failure_and_no_cancellation() -> None:
+    asked = asyncio.Event()
+
+    class Slow(aiohttp.abc.AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Any:
+            asked.set()
+            await asyncio.get_running_loop().create_future()
+
+        async def close(self) -> None:
+            """There is nothing to close."""
+
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=Slow()))
+    sending = asyncio.create_task(AiohttpTransport(session).send(request("http://slow.example")))
+    await asked.wait()
+
+    await session.close()
+    with pytest.raises(TransportError, match="broken off") as caught:
+        await sending
+
+    assert not caught.value.ambiguous
+
+
+async def test_what_a_server_sends_instead_of_an_answer_is_quoted_briefly(transport: AiohttpTransport) -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"x" * 100_000 + b"\r\n\r\n")
+
+    async with serve(babble) as url:
+        with pytest.raises(TransportError) as caught:
+            await transport.send(request(url))
+
+    assert len(str(caught.value)) < 300

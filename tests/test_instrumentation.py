@@ -1,13 +1,24 @@
 """Hooks hear what happens, meters add up, and what an application leaves out is left out and counted."""
 
+import asyncio
 import contextvars
+import gc
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from algolia_events import AlgoliaEvents, ClickedObjectIDs, ConfigurationError, Event, EventDroppedError, QueueOptions
+from algolia_events import (
+    AlgoliaEvents,
+    ClickedObjectIDs,
+    ConfigurationError,
+    Event,
+    EventDroppedError,
+    QueueOptions,
+    RawEvent,
+)
 from algolia_events.abc import Hook
 from algolia_events.instrumentation import LoggingHook
 from algolia_events.reports import Health
@@ -122,11 +133,39 @@ async def test_the_meters_of_opentelemetry(sandbox: Sandbox, make: MakeClient) -
     points = _points(reader)
     provider.shutdown()
 
-    assert waiting["algolia_events.queue.size"] == {"": 3}
-    assert points["algolia_events.queue.size"] == {"": 0}
-    assert points["algolia_events.queue.capacity"] == {"": 3}
+    assert list(waiting["algolia_events.queue.size"].values()) == [3]
+    assert list(points["algolia_events.queue.size"].values()) == [0]
+    assert list(points["algolia_events.queue.capacity"].values()) == [3]
     assert points["algolia_events.processed"] == {"": 2, "422": 1, "queue_full": 1}
     assert points["algolia_events.batch.duration"]["refused"] >= 1
+
+
+@pytest.mark.parametrize("is_shared", [True, False], ids=["one hook", "a hook each"])
+async def test_opentelemetry_sees_each_queue_for_as_long_as_it_lives(sandbox: Sandbox, is_shared: bool) -> None:
+    metrics_sdk = pytest.importorskip("opentelemetry.sdk.metrics")
+    export = pytest.importorskip("opentelemetry.sdk.metrics.export")
+    instrumentation = pytest.importorskip("algolia_events.instrumentation")
+    reader = export.InMemoryMetricReader()
+    provider = metrics_sdk.MeterProvider(metric_readers=[reader])
+    first_hook = instrumentation.OpenTelemetryHook(provider)
+    hooks = [first_hook, first_hook if is_shared else instrumentation.OpenTelemetryHook(provider)]
+    access: dict[str, Any] = {"app_id": "APP", "api_key": "KEY", "insights_url": sandbox.url}
+
+    async with AlgoliaEvents(**access, hooks=hooks[1:], queue=QueueOptions(linger=60.0, max_events=200)) as second:
+        async with AlgoliaEvents(**access, hooks=hooks[:1], queue=QueueOptions(linger=60.0, max_events=100)) as first:
+            first.events.track(click())
+            second.events.track(click())
+            second.events.track(click())
+            both = _points(reader)
+        del first
+        gc.collect()
+        one = _points(reader)
+    provider.shutdown()
+
+    assert sorted(both["algolia_events.queue.size"].values()) == [1, 2]
+    assert sorted(both["algolia_events.queue.capacity"].values()) == [100, 200]
+    assert list(one["algolia_events.queue.size"].values()) == [2]
+    assert list(one["algolia_events.queue.capacity"].values()) == [200]
 
 
 def _points(reader: Any) -> dict[str, dict[str, float]]:
@@ -172,6 +211,101 @@ async def test_opentelemetry_hides_own_requests_from_itself() -> None:
 
     assert own.run(context.get_value, "suppress_instrumentation") is True
     assert context.get_value("suppress_instrumentation") is None
+
+
+@pytest.mark.parametrize("hook", [Hook, print, object()], ids=["a class", "a function", "an object"])
+async def test_what_is_no_hook_is_refused(make: MakeClient, hook: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"hooks\[1\]"):
+        make(hooks=[Listener(), hook])
+
+
+async def test_a_hook_need_not_have_every_method(sandbox: Sandbox, make: MakeClient) -> None:
+    class Partial:
+        def __init__(self) -> None:
+            self.events: list[int] = []
+            self.tracked = self.events.append
+
+        def batch_sent(self, events: int, body_bytes: int) -> None:
+            self.events.append(events)
+
+    hook = Partial()
+    client = make(hooks=[hook])
+    event = click()
+
+    client.events.track(event)
+    await client.events.flush(timeout=10)
+
+    assert hook.events == [event, 1]
+    assert client.stats().callback_errors == 0
+
+
+@pytest.mark.parametrize("name", ["before_send", "opted_out"])
+async def test_callbacks_that_are_async_are_refused(make: MakeClient, name: str) -> None:
+    async def callback(_: object) -> None:
+        """Be awaited by nobody."""
+
+    with pytest.raises(ConfigurationError, match=name):
+        make(**{name: callback})
+
+
+async def test_each_callback_that_raises_is_logged_once(make: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    filtering = True
+
+    def opted_out(token: str) -> bool:
+        if not filtering:
+            raise asyncio.CancelledError
+        return False
+
+    def before_send(event: Event) -> Event | None:
+        raise ZeroDivisionError
+
+    client = make(before_send=before_send, opted_out=opted_out)
+
+    taken = [client.events.track(click()) for _ in range(2)]
+    filtering = False
+    taken += [client.events.track(click()) for _ in range(2)]
+
+    assert taken == [False] * 4
+    assert client.stats().callback_errors == 4
+    lines = [record for record in caplog.records if record.message == "algolia_events.callback_failed"]
+    assert [line.__dict__["callback"] for line in lines] == ["before_send", "opted_out"]
+
+
+async def test_asking_who_has_opted_out_leaves_the_loop_its_turns(sandbox: Sandbox, make: MakeClient) -> None:
+    turn = 0
+    asked: Counter[int] = Counter()
+    client = make(opted_out=lambda _: bool(asked.update([turn])))
+    for _ in range(500):
+        client.events.track(click())
+    asked.clear()
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            await asyncio.sleep(0)
+            turn += 1
+
+    counting = asyncio.create_task(count_turns())
+    await client.events.flush(timeout=10)
+    counting.cancel()
+
+    assert asked.total() == 500
+    assert max(asked.values()) <= 100
+
+
+@pytest.mark.parametrize("stamp", [None, 1_000_000_000_000], ids=["fresh", "expired"])
+async def test_an_event_that_few_readers_of_json_take_costs_no_other(
+    sandbox: Sandbox, make: MakeClient, stamp: int | None
+) -> None:
+    client = make(opted_out=lambda _: False)
+    for number in range(5):
+        client.events.track(click(f"user-{number}"))
+    client.events.track(RawEvent({"userToken": "raw", "number": 10**400, "timestamp": stamp}))
+
+    report = await client.events.flush(timeout=10)
+
+    assert (report.delivered, report.rejected + report.dropped) == (5, 1)
+    assert client.health().ok
 
 
 async def test_before_send_may_change_or_drop_an_event(sandbox: Sandbox, make: MakeClient) -> None:

@@ -545,20 +545,21 @@ async def test_a_hook_that_raises_is_counted_and_logged_once(
     await queue.flush(timeout=10)
 
     assert len(sandbox.events) == 5
-    assert queue._reporter.hook_errors == 6
+    assert queue.stats().callback_errors == 6
     assert [r.__dict__["method"] for r in caplog.records if r.message == "algolia_events.hook_failed"] == [
         "tracked",
         "batch_settled",
     ]
 
 
-async def test_a_transport_that_raises_anything_costs_no_event(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+async def test_a_transport_that_raises_anything_costs_no_event(sandbox: Sandbox, error: type[BaseException]) -> None:
     attempts: list[bytes] = []
 
     async def flaky(body: bytes) -> Outcome:
         attempts.append(body)
         if len(attempts) == 1:
-            raise ZeroDivisionError
+            raise error
         return Accepted()
 
     queue = EventQueue(flaky, options=QueueOptions(linger=0), retry=RetryOptions(backoff_base=0.01))

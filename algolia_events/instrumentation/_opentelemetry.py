@@ -1,8 +1,13 @@
 """Meters in OpenTelemetry's manner. Without an SDK the API's meters do nothing, and so does this hook."""
 
+import itertools
+import threading
+import weakref
 from collections.abc import Callable, Iterable
+from types import MethodType
 from typing import Final
 
+import attrs
 from opentelemetry import context, metrics
 
 from algolia_events._version import __version__
@@ -13,11 +18,63 @@ _SUPPRESS: Final = ("suppress_instrumentation", "suppress_http_instrumentation")
 """The keys that OpenTelemetry's instrumentations of HTTP clients look for in the context."""
 
 
+@attrs.frozen
+class _Queue:
+    """A queue that is watched, without keeping it alive."""
+
+    stats: Callable[[], Callable[[], QueueStats] | None]
+    capacity: int
+    attributes: dict[str, str]
+
+
+class _Gauges:
+    """The observable meters of one meter provider: an SDK keeps the first of a name, so all queues share them."""
+
+    def __init__(self, meter: metrics.Meter) -> None:
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._queues: list[_Queue] = []
+        meter.create_observable_up_down_counter(
+            "algolia_events.queue.size", [self._sizes], unit="{event}", description="Events waiting or in flight"
+        )
+        meter.create_observable_up_down_counter(
+            "algolia_events.queue.capacity", [self._capacities], unit="{event}", description="The bound of the queue"
+        )
+
+    def watch(self, stats: Callable[[], QueueStats], capacity: int) -> None:
+        """Observe a queue for as long as it lives."""
+        reference = weakref.WeakMethod(stats) if isinstance(stats, MethodType) else lambda: stats
+        with self._lock:
+            name = f"algolia_events/{next(self._numbers)}"
+            self._queues.append(_Queue(reference, capacity, {"otel.component.name": name}))
+
+    def _alive(self) -> list[tuple[_Queue, QueueStats]]:
+        with self._lock:
+            self._queues = [queue for queue in self._queues if queue.stats() is not None]
+            queues = tuple(self._queues)
+        return [(queue, stats()) for queue in queues if (stats := queue.stats()) is not None]
+
+    def _sizes(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+        return [metrics.Observation(stats.pending, queue.attributes) for queue, stats in self._alive()]
+
+    def _capacities(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+        return [metrics.Observation(queue.capacity, queue.attributes) for queue, _ in self._alive()]
+
+
+class _Global:
+    """Stands for the global meter provider, whichever it is."""
+
+
+_GLOBAL: Final = _Global()
+_gauges: Final[weakref.WeakKeyDictionary[metrics.MeterProvider | _Global, _Gauges]] = weakref.WeakKeyDictionary()
+
+
 class OpenTelemetryHook(Hook):
     """Keeps four meters, named after those of OpenTelemetry's own batch processors.
 
-    - `algolia_events.queue.size` {event}: waiting or in flight
-    - `algolia_events.queue.capacity` {event}: the bound
+    - `algolia_events.queue.size` {event}: waiting or in flight, by `otel.component.name`, "algolia_events/0" for the
+      first queue of the process
+    - `algolia_events.queue.capacity` {event}: the bound, likewise
     - `algolia_events.processed` {event}: by `error.type`, which is absent for those that were accepted, a drop's
       reason ("queue_full"), or the status of a refusal ("422")
     - `algolia_events.batch.duration` s: of a request, by `algolia_events.result`
@@ -27,8 +84,11 @@ class OpenTelemetryHook(Hook):
     """
 
     def __init__(self, meter_provider: metrics.MeterProvider | None = None) -> None:
-        meter = metrics.get_meter("algolia_events", __version__, meter_provider)
-        self._meter = meter
+        provider = meter_provider or metrics.get_meter_provider()
+        meter = metrics.get_meter("algolia_events", __version__, provider)
+        # The global provider may still be one that stands in for the one to come.
+        key = _GLOBAL if provider is metrics.get_meter_provider() else provider
+        self._gauges = _gauges.get(key) or _gauges.setdefault(key, _Gauges(meter))
         self._processed = meter.create_counter(
             "algolia_events.processed", unit="{event}", description="Events whose fate is known, by error.type"
         )
@@ -38,19 +98,7 @@ class OpenTelemetryHook(Hook):
 
     def attached(self, stats: Callable[[], QueueStats], max_events: int) -> None:
         """Watch a queue's size."""
-
-        def size(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
-            yield metrics.Observation(stats().pending)
-
-        def capacity(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
-            yield metrics.Observation(max_events)
-
-        self._meter.create_observable_up_down_counter(
-            "algolia_events.queue.size", [size], unit="{event}", description="Events waiting or in flight"
-        )
-        self._meter.create_observable_up_down_counter(
-            "algolia_events.queue.capacity", [capacity], unit="{event}", description="The bound of the queue"
-        )
+        self._gauges.watch(stats, max_events)
 
     def background(self) -> None:
         """Hide the requests of the background task from instrumentations."""

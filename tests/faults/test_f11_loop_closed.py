@@ -1,11 +1,16 @@
 """F11: an application that forgets to close the client gets one warning with the count, and no other noise."""
 
+import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.programs import Ended, run
+from support.rigs import LONG_S, click
 
+from algolia_events import EventQueue, QueueOptions
+from algolia_events._retry import Accepted, Outcome
 from algolia_events.sandbox import Hang, Sandbox
 
 PROGRAM = Path(__file__).parent / "programs" / "forgetful.py"
@@ -59,3 +64,20 @@ async def test_a_second_loop_delivers_what_the_first_left_behind(sandbox: Sandbo
     assert len(sandbox.events) == 5
     assert "unclosed event queue" not in ended.errors
     assert "Traceback" not in ended.errors
+
+
+def test_who_waited_in_a_loop_that_has_ended_troubles_the_next_one_with_nothing() -> None:
+    async def accept(_: bytes) -> Outcome:
+        return Accepted()
+
+    queue = EventQueue(accept, options=QueueOptions(linger=3600.0))
+    heard: list[asyncio.Future[Any]] = []
+
+    async def submit() -> None:
+        (await queue.submit(click(1))).add_done_callback(heard.append)
+
+    asyncio.run(submit())
+    report = asyncio.run(queue.aclose(LONG_S))
+
+    assert (report.delivered, report.dropped) == (1, 0)
+    assert heard == []

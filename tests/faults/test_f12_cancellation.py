@@ -9,7 +9,7 @@ import pytest
 from support.rigs import LONG_S, MakeRig, arrived, click, turns
 
 from algolia_events import RetryOptions
-from algolia_events.sandbox import Sandbox, Status
+from algolia_events.sandbox import Hang, Sandbox, Status
 
 CANCELLATIONS = 1000
 QUICK = RetryOptions(backoff_base=0.001, backoff_cap=0.002)
@@ -116,3 +116,28 @@ async def test_a_background_task_that_is_cancelled_is_taken_up_again(
     assert (report.delivered, report.dropped, report.pending) == (110, 0, 0)
     assert set(arrived(sandbox)) == set(range(110))
     assert len(arrived(sandbox)) - 110 <= report.possible_duplicates
+
+
+@pytest.mark.parametrize("name", ["algolia_events", "Runner._attempt"])
+async def test_a_background_task_that_is_cancelled_strands_nobody(sandbox: Sandbox, make: MakeRig, name: str) -> None:
+    rig = make(sandbox.url, retry=QUICK, max_events=2, linger=0)
+    with sandbox.fault(Hang()):
+        rig.track(1)
+        waiting = [
+            asyncio.create_task(rig.queue.deliver(click(1))),
+            asyncio.create_task(rig.queue.put(click(2))),
+            asyncio.create_task(rig.queue.flush()),
+        ]
+        await sandbox.wait_for(lambda: len(sandbox.requests) == 1)
+
+        chosen = [task for task in asyncio.all_tasks() if task.get_name().endswith(name)]
+        for task in chosen:
+            task.cancel()
+        await asyncio.wait(chosen)
+    await asyncio.wait(waiting, timeout=LONG_S)
+    await rig.queue.flush(LONG_S)
+
+    assert chosen
+    assert all(task.done() and task.exception() is None for task in waiting)
+    assert sorted(arrived(sandbox)) == [0, 1, 2]
+    assert rig.queue.health().ok

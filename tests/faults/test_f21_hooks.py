@@ -1,5 +1,6 @@
 """F21: a hook that raises, is slow, or calls back into the queue costs no event and never stops the sender."""
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from support.rigs import LONG_S, MakeRig, arrived, click
 
 from algolia_events import EventQueue, Hook, RetryOptions
-from algolia_events.sandbox import Sandbox, Status
+from algolia_events.sandbox import Hang, Sandbox, Status
 
 QUICK = RetryOptions(backoff_base=0.001, backoff_cap=0.002)
 TOLD = ("tracked", "dropped", "batch_sent", "batch_settled", "rejected", "retrying", "state_changed")
@@ -71,7 +72,7 @@ async def test_a_hook_that_always_raises_is_counted_and_logged_once_a_method(
 
     assert set(hook.told) == set(TOLD)
     assert sorted(arrived(sandbox)) == [number for number in range(20) if number != 7]
-    assert queue._reporter.hook_errors == len(hook.told)
+    assert queue.stats().callback_errors == len(hook.told)
     lines = [record for record in caplog.records if record.message == "algolia_events.hook_failed"]
     assert sorted(line.__dict__["method"] for line in lines) == sorted(TOLD)
     assert "sku-" not in caplog.text, "no event's content"
@@ -131,24 +132,76 @@ async def test_a_hook_that_calls_back_into_the_queue(sandbox: Sandbox, make: Mak
     assert len(arrived(sandbox)) == len(set(arrived(sandbox))) == stats.delivered
 
 
-async def test_a_hook_that_answers_a_refusal_by_tracking_again_ends(sandbox: Sandbox, make: MakeRig) -> None:
+async def test_hooks_do_not_hear_of_what_they_do_themselves(sandbox: Sandbox, make: MakeRig) -> None:
     class Insists(Hook):
         queue: EventQueue
-        told = 0
+        told: list[str]
+
+        def __init__(self) -> None:
+            self.told = []
+
+        def tracked(self, event: object) -> None:
+            self.told.append("tracked")
+            self.queue.track(click(1))
 
         def dropped(self, *_: Any) -> None:
-            self.told += 1
-            self.queue.track(click(self.told))
+            self.told.append("dropped")
+            self.queue.track(click(2))
 
     hook = Insists()
-    rig = make(sandbox.url, hooks=[hook], max_events=1)
+    rig = make(sandbox.url, hooks=[hook], max_events=2)
     hook.queue = rig.queue
     rig.track(1)
 
-    taken = rig.queue.track(click(2))
+    taken = rig.queue.track(click(3))
     report = await rig.queue.flush(LONG_S)
 
     assert not taken
-    assert hook.told > 0
-    assert report.delivered == 1
-    assert rig.queue.stats().dropped == {"queue_full": rig.queue.stats().tracked - 1}
+    assert hook.told == ["tracked", "dropped"]
+    assert report.delivered == 2
+    assert rig.queue.stats().dropped == {"queue_full": 2}
+
+
+@pytest.mark.parametrize("method", ["batch_sent", "batch_settled"])
+async def test_a_hook_that_raises_a_cancellation_ends_nothing(sandbox: Sandbox, make: MakeRig, method: str) -> None:
+    class Cancels(Hook):
+        pass
+
+    def cancel(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    hook = Cancels()
+    setattr(hook, method, cancel)
+    rig = make(sandbox.url, hooks=[hook])
+    rig.track(5)
+
+    await rig.queue.deliver(click(5), LONG_S)
+
+    assert rig.queue.stats().delivered == 6
+    assert rig.queue.stats().callback_errors == 1
+    assert rig.queue.health().ok
+
+
+async def test_a_request_that_is_sent_when_the_queue_ends_is_settled_for_the_hooks(
+    sandbox: Sandbox, make: MakeRig
+) -> None:
+    class Pairs(Hook):
+        def __init__(self) -> None:
+            self.told: list[tuple[str, int]] = []
+
+        def batch_sent(self, events: int, body_bytes: int) -> None:
+            self.told.append(("sent", events))
+
+        def batch_settled(self, events: int, result: str, seconds: float) -> None:
+            self.told.append((result, events))
+
+    hook = Pairs()
+    rig = make(sandbox.url, hooks=[hook], linger=0)
+    with sandbox.fault(Hang()):
+        rig.track(5)
+        await rig.queue.start()
+        await sandbox.wait_for(lambda: len(sandbox.requests) == 1)
+
+        await rig.queue.aclose(0)
+
+    assert hook.told == [("sent", 5), ("interrupted", 5)]
