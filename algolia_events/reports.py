@@ -23,7 +23,7 @@ class DropReason(enum.StrEnum):
     SHUTDOWN = "shutdown"
     """Still waiting when the time given to `aclose()` was over."""
     AMBIGUOUS = "ambiguous"
-    """Its request broke after bytes had left: it may have arrived, and was not sent again."""
+    """Its request was broken off when bytes may have left: it may have arrived, and was not sent again."""
     FILTERED = "filtered"
     """`before_send` said so."""
     SAMPLED = "sampled"
@@ -105,7 +105,7 @@ class QueueStats:
     delivered: int
     """Accepted by the server."""
     rejected: int
-    """Refused by the server, for good."""
+    """Refused by the server, for good: alone or, where dozens of a request were bad, with a few others."""
     dropped: Mapping[DropReason, int]
     """Given up, by reason; reasons that never occurred are absent."""
     pending: int

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from algolia_events._batching import Batch, Batcher, Settlement
+from algolia_events._batching import Batch, Batcher, Claim, LineBatcher, Settlement
 from algolia_events._codec._peek import event_timestamp
+from algolia_events._groups import ClaimedGroup
 from algolia_events._retry import Accepted, Blocked, Failed, Gate, Refused, TooLarge
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.reports import DropReason
@@ -195,7 +196,7 @@ def test_the_oldest_waiting_events_give_way_one_by_one() -> None:
         ("dropped", (3,)),
         ("dropped", ()),
     ]
-    assert batcher.ledger.dropped == {DropReason.QUEUE_FULL: 3}
+    assert batcher.ledger.dropped_so_far() == {DropReason.QUEUE_FULL: 3}
 
 
 def test_nothing_gives_way_when_everything_is_in_flight() -> None:
@@ -366,7 +367,7 @@ def test_an_ambiguous_batch_is_dropped_where_that_was_chosen() -> None:
     settlement = settle(batcher, take_all(batcher)[0], Failed(reason="reset", ambiguous=True))
 
     assert settlement.dropped is DropReason.AMBIGUOUS
-    assert batcher.ledger.dropped == {DropReason.AMBIGUOUS: 3}
+    assert batcher.ledger.dropped_so_far() == {DropReason.AMBIGUOUS: 3}
     assert batcher.is_empty()
 
 
@@ -379,9 +380,68 @@ def test_only_events_that_are_too_old_are_dropped_before_sending() -> None:
     batches = take_all(batcher)
 
     assert [n for batch in batches for n in numbers(batch)] == [1, 2, 4, 5]
-    told = [(item.dropped, item.dropped_count, ticket) for item in batcher.dropped() for ticket in item.tickets]
-    assert told == [(DropReason.EXPIRED, 1, 0), (DropReason.EXPIRED, 1, 3)]
-    assert batcher.ledger.dropped == {DropReason.EXPIRED: 2}
+    assert [(item.dropped, item.dropped_count, item.tickets) for item in batcher.dropped()] == [
+        (DropReason.EXPIRED, 2, (0, 3))
+    ]
+    assert len(batches) == 1, "what is left leaves in one request"
+    assert batcher.ledger.dropped_so_far() == {DropReason.EXPIRED: 2}
+
+
+def test_events_that_give_way_leave_no_trace_but_a_count() -> None:
+    batcher = make(max_events=10, batch_events=10, overflow="drop-oldest")
+    for number in range(1000):
+        add(batcher, number)
+
+    told = batcher.dropped()
+
+    assert [(item.dropped, item.dropped_count) for item in told] == [(DropReason.QUEUE_FULL, 990)]
+    assert batcher.dropped() == []
+
+
+def test_events_taken_out_here_and_there_leave_one_request_and_tickets_in_their_places() -> None:
+    batcher = make(batch_events=10, in_flight=1)
+    for number in range(10):
+        add(batcher, number, ticket=number)
+    batch = take_all(batcher)[0]
+
+    batcher.withdraw(batch, {1, 4, 5, 9}, DropReason.OPTED_OUT)
+    rest = take_all(batcher)[0]
+    settle(batcher, rest, Refused(status=422, message="no"))
+    halves = [settle(batcher, half, Accepted()) for _ in range(2) for half in take_all(batcher)]
+
+    assert numbers(rest) == [0, 2, 3, 6, 7, 8]
+    assert [(item.dropped, item.tickets) for item in batcher.dropped()] == [(DropReason.OPTED_OUT, (1, 4, 5, 9))]
+    assert [half.tickets for half in halves] == [(0, 2, 3), (6, 7, 8)]
+    assert batcher.is_empty()
+
+
+def test_events_taken_out_of_a_claim_are_booked_for_those_who_stored_them() -> None:
+    queue = QueueOptions(in_flight=1)
+    line = LineBatcher(queue, Gate(queue.in_flight, RetryOptions()), timestamp_of=event_timestamp)
+    claim = Claim([stored("a", range(4)), stored("b", range(4, 6))])
+    line.admit_claim(claim)
+    batch = line.take(now=0.0, wall_ms=NOW_MS)
+    assert batch is not None
+
+    line.withdraw(batch, {0, 2, 4}, DropReason.OPTED_OUT)
+    gone = [claim.book(item, item.batch, wall_ms=NOW_MS) for item in line.dropped() if item.batch is not None]
+    rest = line.take(now=0.0, wall_ms=NOW_MS)
+    assert rest is not None
+    line.interrupt(rest, ambiguous=False)
+    given_back = [claim.book(item, item.batch, wall_ms=NOW_MS) for item in line.give_back() if item.batch is not None]
+    _, left = claim.verdict()
+
+    assert numbers(rest) == [1, 3, 5]
+    assert [(fate.kind, fate.by_origin) for fate in (*gone, *given_back)] == [
+        ("opted_out", {"a": 2, "b": 1}),
+        ("given_back", {"a": 2, "b": 1}),
+    ]
+    assert [group.body for group in left] == [f"{event(1)},\n{event(3)}".encode(), event(5).encode()]
+
+
+def stored(origin: str, of: range) -> ClaimedGroup:
+    body = ",\n".join(event(number) for number in of).encode()
+    return ClaimedGroup(body=body, count=len(of), oldest_ms=NOW_MS, origin=origin, key=origin)
 
 
 def test_abandoning_tells_what_may_have_arrived_from_what_did_not() -> None:
@@ -392,7 +452,7 @@ def test_abandoning_tells_what_may_have_arrived_from_what_did_not() -> None:
 
     batcher.abandon(DropReason.SHUTDOWN)
 
-    assert batcher.ledger.dropped == {DropReason.AMBIGUOUS: 2, DropReason.SHUTDOWN: 3}
+    assert batcher.ledger.dropped_so_far() == {DropReason.AMBIGUOUS: 2, DropReason.SHUTDOWN: 3}
     assert batcher.is_empty()
 
 

@@ -355,6 +355,40 @@ def test_a_signal_handler_that_tracks_loses_and_repeats_nothing(batch_events: in
     assert sorted(sent.numbers) == [*range(number), *handled]
 
 
+def test_a_signal_handler_that_tracks_into_a_full_queue_finds_the_books_right() -> None:
+    sent = Sent()
+    options = QueueOptions(max_events=300, batch_events=100, overflow="drop-oldest")
+    queue = EventQueue(sent, options=options)
+    wrong: list[object] = []
+    draw = random.Random(1)
+    handled = number = 0
+
+    def handle(*_: object) -> None:
+        nonlocal handled
+        for _again in range(3):
+            handled += 1
+            queue.track(click(1_000_000 + handled))
+        stats = queue.stats()
+        if stats.pending > 300 or stats.tracked != stats.pending + sum(stats.dropped.values()):
+            wrong.append(stats)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        for calls in range(1, 2000):
+            signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.00002, 0.0002))
+            while handled < 3 * calls:
+                assert queue.track(click(number))
+                number += 1
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    report = asyncio.run(queue.aclose(60))
+
+    assert wrong == []
+    assert queue.stats().tracked == number + handled
+    assert report.delivered == 300 == len(set(sent.numbers))
+    assert report.dropped == number + handled - 300
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("batch_events", [10, 1000])
 def test_a_signal_handler_that_raises_leaves_the_queue_usable_and_its_books_right(batch_events: int) -> None:

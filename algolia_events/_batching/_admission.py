@@ -46,6 +46,8 @@ class Admission:
         self._sealed_events = 0
         self._sealed_bytes = 0
         self._dropped: list[Settlement] = []
+        self._untold = {DropReason.QUEUE_FULL: 0, DropReason.AMBIGUOUS: 0}
+        """How many events gave way, nobody waiting for them, since `dropped()` was last called."""
         self._closed: DropReason | None = None
         self._one_by_one = False
         self._tickets_due = 0
@@ -156,7 +158,7 @@ class Admission:
     def _refuse_from(self, place: int, reason: DropReason) -> None:
         """Take out the loose texts from a place on, none of which is counted, and book them."""
         self.open.shut()  # so that whoever tracked one of them comes for the reason
-        tracked, dropped = self.ledger.tracked, self.ledger.dropped.get(reason, 0)
+        tracked = self.ledger.tracked
         late = self._loose[place:]
         number, reasons = len(late), [(text, reason) for text in late]
         told = len(self._tickets_of(late, 0))
@@ -164,7 +166,7 @@ class Admission:
         if self.ledger.tracked == tracked and self._loose[place : place + number] == late:
             del self._loose[place : place + number]
             self.ledger.tracked += number
-            self.ledger.dropped[reason] = dropped + number
+            self.ledger.dropped[reason] += number
             self._tickets_due -= told
             self._late += reasons
 
@@ -246,21 +248,42 @@ class Admission:
         if self._options.overflow != "drop-oldest" or not could_fit:
             return False
         while not self._fits(events, size):
-            self._drop_oldest()
+            if not self._drop_oldest():
+                return False
         return True
 
-    def _drop_oldest(self) -> None:
+    def _drop_oldest(self) -> bool:
+        """Let the oldest waiting event go; False when there is none."""
         if not self._ready:
             self._seal()
+        if not self._ready:
+            return False
         oldest = self._ready[0]
-        freed, ticket = oldest.drop_first()
-        if not oldest.count:
-            self._ready.popleft()
-        self._release(1, freed)
+        number, event = oldest.first, oldest.single_out_first()
+        if event is None:
+            return True
+        size = len(event) + _SEPARATOR_BYTES
         reason = DropReason.AMBIGUOUS if oldest.doubtful else DropReason.QUEUE_FULL
-        self.ledger.dropped[reason] += 1
-        tickets = () if ticket is None else (ticket,)
-        self._dropped.append(Settlement(dropped=reason, dropped_count=1, tickets=tickets))
+        ticket = oldest.tickets.get(number)
+        told = [] if ticket is None else [Settlement(dropped=reason, dropped_count=1, tickets=(ticket,))]
+        # No call from here to the last, see `_seal()`: whoever tracks behind one may have let this event go already.
+        if self._ready and self._ready[0] is oldest and oldest.first == number:
+            oldest.first += 1
+            oldest.count -= 1
+            oldest.size -= size
+            del oldest.pieces[0]
+            if told:
+                del oldest.tickets[number]
+                self._dropped += told
+            else:
+                self._untold[reason] += 1
+            if not oldest.count:
+                del self._ready[0]
+            self._sealed_events -= 1
+            self._sealed_bytes -= size
+            self.ledger.dropped[reason] += 1
+            self._measure_room()
+        return True
 
     def seal(self) -> None:
         """Close the open batch, so that it may leave without waiting for more."""
@@ -311,6 +334,10 @@ class Admission:
     def dropped(self) -> list[Settlement]:
         """Hand out what was dropped, since the last call, in the course of something else."""
         settled, self._dropped = self._dropped, []
+        for reason, count in self._untold.items():
+            if count:
+                self._untold[reason] -= count
+                settled.append(Settlement(dropped=reason, dropped_count=count))
         return settled
 
     def admitted(self) -> int:
@@ -325,9 +352,8 @@ class Admission:
 
     @property
     def pending(self) -> int:
-        """Events waiting or in flight, counted where they are rather than derived from the other counters."""
-        held = sum(batch.count for batch in (*self._ready, *self._in_flight))
-        return held + self.open.count
+        """Events waiting or in flight."""
+        return self._events
 
     def is_empty(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
@@ -362,11 +388,3 @@ class Admission:
         """How many bytes of events and separators an open batch is filled to."""
         body = min(self._options.batch_bytes, self._server_limit.body_bytes)
         return body - ENVELOPE_BYTES + _SEPARATOR_BYTES
-
-    def _hold(self, events: int, size: int) -> None:
-        self._sealed_events += events
-        self._sealed_bytes += size
-        self._measure_room()
-
-    def _release(self, events: int, size: int) -> None:
-        self._hold(-events, -size)

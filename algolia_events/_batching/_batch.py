@@ -1,7 +1,8 @@
 """A sealed run of encoded events, and how it is cut."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final
 
 import attrs
@@ -71,18 +72,20 @@ class Batch:
         self.ambiguous = ambiguous
         self.doubtful = self.doubtful or ambiguous
 
-    def drop_first(self) -> tuple[int, Any]:
-        """Take out the first event; return its size, separator included, and its ticket, if any."""
-        run = bytes(self.pieces[0])
-        if SEPARATOR in run:
-            self.pieces.popleft()
-            self.pieces.extendleft(reversed(run.split(SEPARATOR)))
-        size = len(self.pieces.popleft()) + len(SEPARATOR)
-        ticket = self.tickets.pop(self.first, None)
-        self.first += 1
-        self.count -= 1
-        self.size -= size
-        return size, ticket
+    def single_out_first(self) -> bytes | memoryview | None:
+        """Have the first piece hold one event, and return it; None when there is none.
+
+        A signal handler that tracks behind a call in here may take the first event out: then nothing is changed.
+        """
+        if not self.pieces:
+            return None
+        run = self.pieces[0]
+        events = deque[bytes | memoryview](bytes(run).split(SEPARATOR))
+        if len(events) > 1:
+            events.extend(islice(self.pieces, 1, None))
+            if self.pieces and self.pieces[0] is run:
+                self.pieces = events
+        return self.pieces[0] if self.pieces else None
 
     def halves(self) -> list["Batch"]:
         """Cut it in two by count; the halves know that they are kin."""
@@ -104,17 +107,20 @@ class Batch:
         parts.append(self._part(start, run))
         return parts
 
-    def without(self, unwanted: set[int]) -> Iterator["Batch"]:
-        """Yield what is left, in unbroken runs, when the events at these offsets are taken out."""
-        run: list[bytes] = []
-        start = 0
-        for offset, event in enumerate([*self.events(), b""]):
-            if offset in unwanted or offset == self.count:
-                if run:
-                    yield self._part(start, run)
-                start, run = offset + 1, []
-            else:
-                run.append(event)
+    def parted(self, unwanted: set[int]) -> tuple["Batch", "Batch"]:
+        """Cut it into what is left when the events at these offsets are taken out, and those; either may be empty.
+
+        Both count on from `first`, so that what is left is one request still. Tickets and the claim follow.
+        """
+        events = self.events()
+        order = sorted(range(self.count), key=unwanted.__contains__)
+        places = {self.first + offset: self.first + place for place, offset in enumerate(order)}
+        self.tickets = {places[number]: ticket for number, ticket in self.tickets.items()}
+        if self.claim is not None:
+            self.claim.reorder(self.first, order)
+        left = self.count - len(unwanted)
+        sorted_events = [events[offset] for offset in order]
+        return self._part(0, sorted_events[:left]), self._part(left, sorted_events[left:])
 
     def _part(self, offset: int, events: list[bytes]) -> "Batch":
         first = self.first + offset

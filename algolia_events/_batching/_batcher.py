@@ -29,6 +29,9 @@ class Batcher(Admission):
     def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Callable[[bytes], int | None]) -> None:
         super().__init__(options, timestamp_of=timestamp_of)
         self.gate = gate
+        self._claimed_events = 0
+        """How many of those held came from an outbox, and are booked elsewhere."""
+        self._claimed_bytes = 0
 
     # --- going out -----------------------------------------------------------------------------------------------
 
@@ -85,10 +88,8 @@ class Batcher(Admission):
         limit = wall_ms - self._options.max_event_age * 1000
         stamps = [self._timestamp_of(event) for event in batch.events()]
         old = {offset for offset, stamp in enumerate(stamps) if stamp is not None and stamp < limit}
-        for part in self._take_out(batch, old, DropReason.EXPIRED):
-            offset = part.first - batch.first
-            known = [s for s in stamps[offset : offset + part.count] if s is not None]
-            part.oldest_ms = min(known, default=int(wall_ms))
+        known = [stamp for offset, stamp in enumerate(stamps) if stamp is not None and offset not in old]
+        self._take_out(batch, old, DropReason.EXPIRED).oldest_ms = min(known, default=int(wall_ms))
 
     def withdraw(self, batch: Batch, offsets: set[int], reason: DropReason) -> None:
         """Give up some events of a batch that `take()` handed out; the others go back in line."""
@@ -96,12 +97,13 @@ class Batcher(Admission):
         self._books(batch).requests -= 1  # it was handed out to become one, and does not
         self._take_out(batch, offsets, reason)
 
-    def _take_out(self, batch: Batch, offsets: set[int], reason: DropReason) -> list[Batch]:
+    def _take_out(self, batch: Batch, offsets: set[int], reason: DropReason) -> Batch:
         """Drop the events at these offsets, put back and return what is left of the batch."""
-        rest = list(batch.without(offsets))
-        gone = batch.without(set(range(batch.count)) - offsets)
-        self._dropped += [self._drop(part, reason) for part in gone]
-        self._put_back(rest)
+        rest, gone = batch.parted(offsets)
+        if gone.count:
+            self._dropped.append(self._drop(gone, reason))
+        if rest.count:
+            self._put_back([rest])
         return rest
 
     # --- verdicts ------------------------------------------------------------------------------------------------
@@ -112,8 +114,10 @@ class Batcher(Admission):
         match outcome:
             case Accepted():
                 self.gate.answered(batch.era)
-                self._release(batch.count, batch.size)
-                self._books(batch).delivered += batch.count
+                books = self._books(batch)
+                self._let_go(batch)
+                books.delivered += batch.count
+                self._measure_room()
                 return Settlement(delivered=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)
             case Refused():
                 self.gate.answered(batch.era)
@@ -133,19 +137,25 @@ class Batcher(Admission):
                 return self._passed_on(batch, outcome)
 
     def _passed_on(self, batch: Batch, outcome: Stored | Moved) -> Settlement:
-        self._release(batch.count, batch.size)
         if isinstance(outcome, Moved):
+            self._let_go(batch)
             self.ledger.tracked -= batch.count
+            self._measure_room()
             outcome.take_over(batch)
             return _UNDECIDED
+        self._let_go(batch)
         self.ledger.stored += batch.count
+        self._measure_room()
         return Settlement(stored=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)
 
     def _refused(self, batch: Batch, outcome: Refused) -> Settlement:
         family = batch.family = batch.family or Family(_REFUSALS_PER_BATCH)
         family.refusals_left -= 1
-        if batch.count == 1 or family.refusals_left < 0:
+        if batch.count == 1:
             return self._reject(batch, outcome.status, outcome.message)
+        if family.refusals_left < 0:
+            words = f"{outcome.message} (said of {batch.count} events together: too many were bad to look into each)"
+            return self._reject(batch, outcome.status, words)
         self._put_back(batch.halves())
         return _UNDECIDED
 
@@ -167,17 +177,33 @@ class Batcher(Admission):
         return _UNDECIDED
 
     def _reject(self, batch: Batch, status: int, message: str) -> Settlement:
-        self._release(batch.count, batch.size)
-        self._books(batch).rejected += batch.count
+        books = self._books(batch)
+        self._let_go(batch)
+        books.rejected += batch.count
+        self._measure_room()
         rejection = Rejection(batch.events(), status, message)
         return Settlement(rejection=rejection, tickets=tuple(batch.tickets.values()), batch=batch)
 
     def _drop(self, batch: Batch, reason: DropReason) -> Settlement:
         reason = DropReason.AMBIGUOUS if batch.doubtful else reason
-        self._release(batch.count, batch.size)
-        self._books(batch).dropped[reason] += batch.count
+        dropped = self._books(batch).dropped
+        self._let_go(batch)
+        dropped[reason] += batch.count
+        self._measure_room()
         tickets = tuple(batch.tickets.values())
         return Settlement(dropped=reason, dropped_count=batch.count, tickets=tickets, batch=batch)
+
+    def _let_go(self, batch: Batch) -> None:
+        """Take a batch off the totals.
+
+        It is booked in the same breath: without a call in between, behind which a signal handler could ask for
+        counters that do not add up (see `Admission._seal()`).
+        """
+        self._sealed_events -= batch.count
+        self._sealed_bytes -= batch.size
+        if batch.claim is not None:
+            self._claimed_events -= batch.count
+            self._claimed_bytes -= batch.size
 
     def _put_back(self, batches: Iterable[Batch]) -> None:
         """Bring batches back into the line, each where its first event's number belongs."""
@@ -232,7 +258,7 @@ class Batcher(Admission):
             tracked=self.tracked,
             delivered=ledger.delivered,
             rejected=ledger.rejected,
-            dropped=MappingProxyType(dict(ledger.dropped)),
+            dropped=MappingProxyType(ledger.dropped_so_far()),
             pending=self.pending,
             stored=ledger.stored,
             possible_duplicates=ledger.possible_duplicates,

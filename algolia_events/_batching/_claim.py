@@ -28,6 +28,8 @@ class Claim:
         self.rejected: list[DeadLetter] = []
         self._unsettled = sum(group.count for group in groups)
         self._left: dict[int, bytes] = {}
+        self._order: list[int] | None = None
+        """Where in the groups the events stand that have changed places; None: nothing has."""
 
     def batch(self) -> Batch:
         """Make the batch that is sent."""
@@ -58,10 +60,18 @@ class Claim:
             ]
             return Fate("rejected", self._origins(start, batch.count))
         if settlement.given_back:
-            self._left.update(enumerate(batch.events(), start))
+            places = range(start, start + batch.count) if self._order is None else self._order[start:]
+            self._left.update(zip(places, batch.events(), strict=False))
             return Fate("given_back", self._origins(start, batch.count))
         kind = "delivered" if settlement.dropped is None else str(settlement.dropped)
         return Fate(kind, self._origins(start, batch.count))
+
+    def reorder(self, first: int, order: list[int]) -> None:
+        """Note that the events from the number `first` on, as many as there are offsets, have changed places."""
+        start = first - self.first
+        places = self._order or [*range(sum(group.count for group in self.groups))]
+        places[start : start + len(order)] = [places[start + offset] for offset in order]
+        self._order = places
 
     def verdict(self) -> tuple[list[ClaimedGroup], list[ClaimedGroup]]:
         """Sort the groups into those that are done, and those that are left, with what is left of them."""
@@ -88,6 +98,9 @@ class Claim:
     def _origins(self, start: int, count: int) -> Counter[str]:
         """Count the events from `start` on by the origin of their groups."""
         origins: Counter[str] = Counter()
+        if self._order is not None:
+            by_place = [group.origin for group in self.groups for _ in range(group.count)]
+            return Counter(by_place[place] for place in self._order[start : start + count])
         for begin, group in self._starts():
             shared = min(start + count, begin + group.count) - max(start, begin)
             if shared > 0:

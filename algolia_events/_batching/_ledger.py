@@ -1,7 +1,5 @@
 """The counters that must add up at every moment."""
 
-from collections import Counter
-
 import attrs
 
 from algolia_events.reports import DropReason
@@ -17,10 +15,16 @@ class Ledger:
     stored: int = 0
     possible_duplicates: int = 0
     requests: int = 0
-    dropped: Counter[DropReason] = attrs.field(factory=Counter)
+    dropped: dict[DropReason, int] = attrs.field(factory=lambda: dict.fromkeys(DropReason, 0))
+    """By reason, all of which are there: a Counter would make a call for one that is missing, behind which a signal
+    handler can change the number."""
 
     def refuse(self, reason: DropReason) -> DropReason:
         """Book an event that never came in; return the reason."""
         self.tracked += 1
         self.dropped[reason] += 1
         return reason
+
+    def dropped_so_far(self) -> dict[DropReason, int]:
+        """Copy the reasons that have occurred."""
+        return {reason: count for reason, count in self.dropped.items() if count}

@@ -54,8 +54,15 @@ class LineBatcher(Batcher):
         batch.first = self.open.first
         self.open.first += batch.count
         self._ready.append(batch)
-        self._hold(batch.count, batch.size)
-        self._books(batch).tracked += batch.count
+        books = self._books(batch)
+        # No call between these, see `Batcher._let_go()`.
+        self._sealed_events += batch.count
+        self._sealed_bytes += batch.size
+        if batch.claim is not None:
+            self._claimed_events += batch.count
+            self._claimed_bytes += batch.size
+        books.tracked += batch.count
+        self._measure_room()
         self.has_news = True
 
     def _books(self, batch: Batch) -> Ledger:
@@ -66,8 +73,9 @@ class LineBatcher(Batcher):
         waiting = [batch for batch in self._ready if batch.claim is not None][keep:]
         for batch in waiting:
             self._ready.remove(batch)
-            self._release(batch.count, batch.size)
+            self._let_go(batch)
             self._given_back += batch.count
+            self._measure_room()
             if batch.ambiguous:  # whoever sends it next cannot know that it may have arrived
                 self.sending.possible_duplicates += batch.count
         return [Settlement(batch=batch, given_back=True) for batch in waiting]
@@ -90,12 +98,12 @@ class LineBatcher(Batcher):
     @property
     def pending(self) -> int:
         """Events of this process waiting or in flight; claimed ones have books of their own."""
-        return super().pending - self._claimed()
+        return super().pending - self._claimed_events
 
     @property
     def pending_bytes(self) -> int:
         """What those events and their separators take, in bytes."""
-        return self._bytes - sum(batch.size for batch in self._claims())
+        return self._bytes - self._claimed_bytes
 
     def sending_stats(self) -> SendingStats:
         """Take the counters of what was claimed."""
@@ -104,13 +112,7 @@ class LineBatcher(Batcher):
             claimed=books.tracked,
             accepted=books.delivered,
             rejected=books.rejected,
-            dropped=MappingProxyType(dict(books.dropped)),
+            dropped=MappingProxyType(books.dropped_so_far()),
             given_back=self._given_back,
-            in_flight=self._claimed(),
+            in_flight=self._claimed_events,
         )
-
-    def _claims(self) -> list[Batch]:
-        return [batch for batch in (*self._ready, *self._in_flight) if batch.claim is not None]
-
-    def _claimed(self) -> int:
-        return sum(batch.count for batch in self._claims())

@@ -108,6 +108,7 @@ async def test_a_thousand_bad_events_cost_a_bounded_number_of_requests(
 
     assert (report.delivered, report.rejected, report.dropped, report.pending) == (0, 1000, 0, 0)
     assert sorted(numbers_in(event)[0] for event, _, _ in listener.heard) == list(range(1000))
+    assert {"together" in words for _, _, words in listener.heard} == {True, False}, "each, or a piece of the rest"
     assert len(rig.bodies) < 600, "far from one an event"
     assert not sandbox.events
 
