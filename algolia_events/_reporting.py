@@ -29,7 +29,7 @@ class Reporter:
         self._hooks = tuple(hooks)
         for number, hook in enumerate(self._hooks):
             if isinstance(hook, type) or not any(hasattr(hook, name) for name in _METHODS):
-                raise ConfigurationError(f"hooks[{number}] must be an instance of a Hook, not {hook!r}")
+                raise ConfigurationError(f"hooks[{number}] must be an instance of a Hook, not a {type(hook).__name__}")
         self._quiet_until: dict[str, float] = {}
         self._unsaid: dict[str, tuple[str, int, dict[str, Any]]] = {}
         self._failed_hooks: set[tuple[int, str]] = set()
