@@ -3,9 +3,9 @@
 import asyncio
 import contextvars
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import anyio.abc
@@ -70,6 +70,7 @@ class Runner:
         self._looks_at = math.inf
         """While the task sleeps, when it looks by itself, in monotonic seconds."""
         self._attempts: anyio.abc.TaskGroup | None = None
+        self._not_begun: dict[Batch, Coroutine[Any, Any, None]] = {}
         with core.lock:
             self._health = core.batcher.gate.health(now=core.clock.monotonic())
         # Its own context: a request of the application that happens to start it must not seem to cause what it sends.
@@ -133,6 +134,9 @@ class Runner:
             self._end(DropReason.FAILED)
         else:
             self._end(DropReason.SHUTDOWN)
+        finally:
+            for attempt in self._not_begun.values():  # else Python would complain that nobody awaits them
+                attempt.close()
 
     async def _turn(self, attempts: anyio.abc.TaskGroup) -> bool:
         """Start what may leave, then wait until there is a reason to look again; False when the work is over."""
@@ -160,7 +164,7 @@ class Runner:
         for batch in leaving:
             if batch.oldest_ms < wall_ms - _limits.OLD_SERVER_EVENT_AGE * 1000:
                 core.reporter.old_events()
-            attempts.start_soon(self._attempt, batch)
+            attempts.start_soon(self._begin, batch, name="algolia_events.attempt")
         self._tell()
         return due
 
@@ -182,8 +186,14 @@ class Runner:
             if timer is not None:
                 timer.cancel()
 
+    def _begin(self, batch: Batch) -> Coroutine[Any, Any, None]:
+        attempt = self._attempt(batch)
+        self._not_begun[batch] = attempt
+        return attempt
+
     async def _attempt(self, batch: Batch) -> None:
         core = self._core
+        del self._not_begun[batch]
         if core.screen.asks_for_users and await self._withdrew_opted_out(batch):
             return
         began = core.clock.monotonic()

@@ -28,7 +28,7 @@ def assert_one_warning(ended: Ended, held: int) -> None:
         assert noise not in ended.errors
 
 
-@pytest.mark.parametrize("way", ["run", "close"])
+@pytest.mark.parametrize("way", ["run", "close", "run-full", "close-full"])
 async def test_events_that_wait_are_named_when_the_loop_is_gone(sandbox: Sandbox, way: str) -> None:
     ended = await forget(sandbox, way)
 
@@ -52,7 +52,7 @@ async def test_a_client_that_was_never_started_names_what_it_holds(sandbox: Sand
     assert_one_warning(ended, 5)
 
 
-@pytest.mark.parametrize("way", ["run", "close", "run-in-flight", "close-in-flight"])
+@pytest.mark.parametrize("way", ["run", "close", "run-full", "close-full", "run-in-flight", "close-in-flight"])
 async def test_a_second_loop_delivers_what_the_first_left_behind(sandbox: Sandbox, way: str) -> None:
     if way.endswith("in-flight"):
         sandbox.faults.add(Hang())

@@ -2,14 +2,15 @@
 
 import asyncio
 import sys
+from typing import Any
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs, QueueOptions
 
 EVENT = ClickedObjectIDs(event_name="Clicked", index="products", object_ids=["sku"], user_token="user")
 
 
-def make(url: str, linger: float) -> AlgoliaEvents:
-    return AlgoliaEvents(app_id="APP", api_key="KEY", insights_url=url, queue=QueueOptions(linger=linger))
+def make(url: str, **options: Any) -> AlgoliaEvents:
+    return AlgoliaEvents(app_id="APP", api_key="KEY", insights_url=url, queue=QueueOptions(**options))
 
 
 def track(client: AlgoliaEvents, count: int) -> None:
@@ -37,7 +38,8 @@ async def close(client: AlgoliaEvents) -> None:
 
 
 def main(way: str, url: str) -> None:
-    client = make(url, linger=0 if "in-flight" in way else 3600)
+    # With a full batch the loop ends when its request is about to begin.
+    client = make(url, linger=0 if "in-flight" in way else 3600, batch_events=3 if "full" in way else 1000)
     work = leave_in_flight if "in-flight" in way else wait
     if way == "no-loop":
         track(client, 3)
