@@ -83,10 +83,15 @@ class DirectConnection:
         """
         # The connection may have been closed long ago, which shows only now.
         with contextlib.suppress(RedisConnectionError, RedisTimeoutError, OSError):
-            return await self._call(command)
-        return await self._call(command)
+            return await self.call_once(*command)
+        return await self.call_once(*command)
 
-    async def _call(self, command: tuple[bytes, ...]) -> Any:
+    async def call_once(self, *command: bytes) -> Any:
+        """Give a command, and not again: without an answer, it may have been carried out, or may be yet.
+
+        Raises:
+            RedisError, OSError, TimeoutError: as `call`.
+        """
         connection = self._connection
         async with asyncio.timeout(self._timeout):  # which breaks it off: redis-py disconnects then
             if not connection.is_connected:
@@ -108,11 +113,17 @@ def _packed(command: tuple[bytes, ...]) -> list[bytes]:
 
 
 class Connections:
-    """A pooled client and a direct connection, of use only in the loop that runs when they are made."""
+    """A pooled client and two direct connections, of use only in the loop that runs when they are made.
+
+    Attributes:
+        direct: for exchanges, one at a time.
+        claims: for claims, one at a time.
+    """
 
     def __init__(self, url: str, *, timeout: float, retries: int) -> None:
         self.client: Redis = make_client(url, timeout=timeout, retries=retries)
         self.direct: DirectConnection = DirectConnection(self.client)
+        self.claims: DirectConnection = DirectConnection(self.client)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -123,6 +134,7 @@ class Connections:
     async def aclose(self) -> None:
         """Disconnect."""
         await self.direct.aclose()
+        await self.claims.aclose()
         await self.client.aclose()
 
 

@@ -1,10 +1,13 @@
 """What an outbox does inside Redis: each script is one step that nobody else sees half of.
 
 A stream holds one entry a group: n events, the oldest's time t, the origin o, the body b. A hash counts them, since
-to count a stream's bytes would take reading it. Commands that Redis refuses when it is out of memory come after those
-that it never does, in scripts that free memory: from the first write on, a script may go on.
+to count a stream's bytes would take reading it; another holds what each process did last, so that nothing is done
+twice. Commands that Redis refuses when it is out of memory come after those that it never does, in scripts that free
+memory: from the first write on, a script may go on.
 
-The consumer "(released)" holds what was given back. It is never alive, so the next claim takes over from it.
+Who holds entries and lives changes how often the first of them counts as delivered, each second: that is in Redis as
+long as the entry, needs no memory of its own, and Redis lets nothing of it expire. The consumer "(released)" holds
+what was given back, and what dead ones held; each claim begins there.
 """
 
 from typing import Final
@@ -20,58 +23,85 @@ end
 """
 """Needs `stream`, `sizes` and `group`."""
 
-_CLAIM: Final = """
+_TAKE: Final = """
 local events, bytes, claimed = 0, 0, {}
 local function enough() return events >= max_events or bytes >= max_bytes end
-local function take(entries)
-  for _, entry in ipairs(entries or {}) do
-    if entry and entry[2] then
-      local fields = entry[2]
-      events, bytes = events + tonumber(fields[2]), bytes + #fields[8]
-      claimed[#claimed + 1] = known[entry[1]] and {entry[1], known[entry[1]]}
-        or {entry[1], fields[2], fields[4], fields[6], fields[8]}
-    end
+local function take(id, fields)
+  if fields then
+    events, bytes = events + tonumber(fields[2]), bytes + #fields[8]
+    claimed[#claimed + 1] = known[id] and {id, known[id]} or {id, fields[2], fields[4], fields[6], fields[8]}
+  else  -- deleted
+    redis.call('XACK', stream, group, id)
   end
 end
-local function take_over(consumers)
-  for _, consumer in ipairs(consumers or {}) do
-    local name = consumer[1]
-    if name ~= me and not enough() and redis.call('EXISTS', alive .. name) == 0 then
-      local held = redis.call('XPENDING', stream, group, '-', '+', 1000, name)
-      for _, entry in ipairs(held) do
-        if enough() then break end
-        take(redis.call('XCLAIM', stream, group, me, 0, entry[1]))
-      end
-      if #redis.call('XPENDING', stream, group, '-', '+', 1, name) == 0 then
-        redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
-      end
+local function take_released()
+  while not enough() do
+    local held = redis.call('XPENDING', stream, group, '-', '+', 100, '(released)')
+    for _, entry in ipairs(held) do
+      if enough() then break end
+      local found = redis.call('XCLAIM', stream, group, me, 0, entry[1])[1]
+      take(entry[1], found and found[2])
     end
+    if #held < 100 then return end
   end
 end
-local function claim()
-  take_over(redis.call('XPENDING', stream, group)[4])
+local function take_new()
   while not enough() do
     local answer = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', 1, 'STREAMS', stream, '>')
-    if not answer or not answer[1] then break end
-    take(answer[1][2])
+    local entry = answer and answer[1] and answer[1][2][1]
+    if not entry then return end
+    take(entry[1], entry[2])
   end
-  return claimed
 end
 """
-"""Needs `stream`, `group`, `me`, `alive`, `max_events`, `max_bytes`, and `known`: the bodies of these entries' IDs stay
-here, and the number found for them comes instead."""
+"""Needs `stream`, `group`, `me`, `max_events`, `max_bytes`, and `known`: the bodies of these entries' IDs stay here,
+and the number found for them comes instead."""
+
+_HOLDERS: Final = """
+local function sign_of(name)
+  local first = redis.call('XPENDING', stream, group, '-', '+', 1, name)[1]
+  return first and first[1] .. '/' .. first[4] or ''
+end
+local function holders()
+  local signs = {}
+  for _, consumer in ipairs(redis.call('XPENDING', stream, group)[4] or {}) do
+    local name = consumer[1]
+    if name ~= me and name ~= '(released)' then signs[#signs + 1] = {name, sign_of(name)} end
+  end
+  return signs
+end
+"""
+"""Needs `stream`, `group` and `me`. A sign of life is the first entry that somebody holds, and how often it counts as
+delivered."""
+
+_LEAVE: Final = """
+local function leave(name, heir, kept)
+  local from = '-'
+  repeat
+    local held = redis.call('XPENDING', stream, group, from, '+', 1000, name)
+    for _, entry in ipairs(held) do
+      local to = kept[entry[1]] and heir or '(released)'
+      redis.call('XCLAIM', stream, group, to, 0, entry[1], 'JUSTID')
+      from = '(' .. entry[1]
+    end
+  until #held < 1000
+  redis.pcall('XGROUP', 'DELCONSUMER', stream, group, name)  -- which Redis 6 refuses without memory
+end
+"""
+"""Needs `stream` and `group`."""
 
 EXCHANGE: Final = (
     """
 redis.replicate_commands()  -- Redis 6 asks for it, before it lets a script write what it has read
 local told = cjson.decode(ARGV[1])
-local stream, sizes, mark, group, me, alive = KEYS[1], KEYS[2], KEYS[3], told.group, told.me, told.alive
+local stream, sizes, marks, group, me = KEYS[1], KEYS[2], KEYS[3], told.group, told.me
 local max_events, max_bytes, bound, known = told.max_events, told.max_bytes, tonumber(told.bound), {}
 """
     + _REMOVE
-    + _CLAIM
+    + _TAKE
     + """
-if told.number <= tonumber(redis.call('GET', mark) or '0') then return 1 end  -- the answer was lost, not the groups
+local mark = redis.call('HGET', marks, told.process)
+if mark and told.number <= tonumber(string.match(mark, '^%d+')) then return 1 end  -- lost was the answer, no more
 local freed, added, added_events = 0, 0, 0
 for _, done in ipairs(told.done) do freed = freed + done[2] end
 for i, row in ipairs(told.groups) do added, added_events = added + #ARGV[i + 1], added_events + row[1] end
@@ -82,13 +112,14 @@ for i, row in ipairs(told.groups) do
 end
 redis.call('HINCRBY', sizes, 'bytes', added)
 redis.call('HINCRBY', sizes, 'events', added_events)
-redis.call('SET', mark, told.number, 'EX', 3600)
+redis.call('HSET', marks, told.process, told.number .. ' ' .. told.now)
 -- From here on nothing may fail: it is stored. Without a group there is nothing to settle, and claiming waits.
 if redis.pcall('XPENDING', stream, group).err then return {} end
 for _, done in ipairs(told.done) do remove(done[1], done[2], done[3]) end
 if max_events == 0 then return {} end
-redis.call('SET', alive .. me, '1', 'PX', told.alive_ms)
-return claim()
+take_released()
+take_new()
+return claimed
 """
 ).encode()
 """Its first argument is JSON, since each argument takes its time in the client; the bodies of `groups` follow."""
@@ -96,23 +127,42 @@ return claim()
 CLAIM: Final = (
     """
 redis.replicate_commands()
-local stream, group, me, alive, known = KEYS[1], ARGV[1], ARGV[2], ARGV[3], {}
-local max_events, max_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+local stream, group, me, known = KEYS[1], ARGV[1], ARGV[2], {}
+local max_events, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 """
-    + _CLAIM
-    + "return claim()\n"
-)
+    + _TAKE
+    + _HOLDERS
+    + _LEAVE
+    + """
+for i = 5, #ARGV, 2 do
+  if sign_of(ARGV[i]) == ARGV[i + 1] then leave(ARGV[i], '', {}) end
+end
+take_released()
+take_new()
+return {claimed, holders()}
+"""
+).encode()
+"""Its last arguments are pairs: who is taken for dead, and the sign of life that has not changed."""
 
-BEAT: Final = """
-if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then redis.call('SET', KEYS[1], '1', 'PX', ARGV[1]) end
-return 1
+BEAT: Final = (
+    """
+redis.replicate_commands()
+local stream, group, me = KEYS[1], ARGV[1], ARGV[2]
 """
+    + _HOLDERS
+    + """
+local first = redis.call('XPENDING', stream, group, '-', '+', 1, me)[1]
+if first then redis.call('XCLAIM', stream, group, me, 0, first[1], 'RETRYCOUNT', first[4] + 1, 'JUSTID') end
+return holders()
+"""
+)
 
 SETTLE: Final = (
     """
 redis.replicate_commands()
-local stream, sizes, rejected, group, me = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
-local at = 3
+local stream, sizes, rejected, marks, group, me = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2]
+local process, number, now = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local at = 6
 local function argument() at = at + 1; return ARGV[at - 1] end
 """
     + _REMOVE
@@ -134,25 +184,43 @@ for _ = 1, tonumber(argument()) do
     redis.call('HINCRBY', sizes, 'events', n)
   end
 end
-for _ = 1, tonumber(argument()) do
+local letters = tonumber(argument())
+if letters == 0 then return 1 end
+local mark = redis.call('HGET', marks, process .. ':letters')
+if mark and number <= tonumber(string.match(mark, '^%d+')) then return 1 end
+for _ = 1, letters do
   redis.call('XADD', rejected, 'MAXLEN', '~', 100000, '*',
     't', argument(), 's', argument(), 'm', argument(), 'e', argument())
 end
+redis.call('HSET', marks, process .. ':letters', number .. ' ' .. now)
 return 1
 """
 )
 
-RELEASE: Final = """
+LEAVE: Final = (
+    """
 redis.replicate_commands()
-local stream, group, me, known = KEYS[1], ARGV[1], ARGV[2], {}
-for i = 3, #ARGV do known[ARGV[i]] = true end
-local from = '-'
-while true do
-  local held = redis.call('XPENDING', stream, group, from, '+', 1000, me)
-  for _, entry in ipairs(held) do
-    if not known[entry[1]] then redis.call('XCLAIM', stream, group, '(released)', 0, entry[1], 'JUSTID') end
-  end
-  if #held < 1000 then return 1 end
-  from = '(' .. held[#held][1]
-end
+local stream, group, kept = KEYS[1], ARGV[1], {}
+for i = 4, #ARGV do kept[ARGV[i]] = true end
 """
+    + _LEAVE
+    + "leave(ARGV[2], ARGV[3], kept)\nreturn 1\n"
+)
+"""Gives back what a name holds, save what is listed: that goes to another name."""
+
+TIDY: Final = """
+redis.replicate_commands()
+local stream, marks, group, day = KEYS[1], KEYS[2], ARGV[1], 86400
+local now = tonumber(redis.call('TIME')[1])
+local all = redis.call('HGETALL', marks)
+for i = 1, #all, 2 do
+  if tonumber(string.match(all[i + 1], '%d+$')) < now - day then redis.call('HDEL', marks, all[i]) end
+end
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+  if consumer[4] == 0 and consumer[6] > day * 1000 then
+    redis.pcall('XGROUP', 'DELCONSUMER', stream, group, consumer[2])
+  end
+end
+return 1
+"""
+"""Removes what processes have left behind that died a day ago and held nothing; one that lives does without it."""

@@ -13,7 +13,7 @@ from support.groups import bodies, group
 from support.redis_server import RedisServer
 
 from algolia_events.errors import OutboxError
-from algolia_events.outbox import RedisOutbox, SQLiteOutbox
+from algolia_events.outbox import DeadLetter, RedisOutbox, SQLiteOutbox
 from algolia_events.outbox._claim_leases import LeaseLocks
 from algolia_events.outbox._exchange import Exchange
 from algolia_events.outbox._sqlite_file import move_aside
@@ -134,10 +134,11 @@ async def test_an_exchange_whose_answers_are_all_lost_fails_and_holds_nothing(
 async def test_what_a_claim_lost_beside_an_exchange_is_claimed_again(remote: RedisOutbox, proxy: LossyProxy) -> None:
     await remote.store([group("a")])
     answered = asyncio.Event()
-    proxy.fates += [answered, _now(), None, None]  # the exchange, a sign of life, the claim twice
+    proxy.fates += [answered, None, None, None]  # the exchange, the claim, and twice what gives back what it took
+    passed = proxy.scripts
 
     storing = asyncio.create_task(remote.exchange([group("b")]))
-    await proxy.has_passed(2)
+    await proxy.has_passed(passed + 1)
     with pytest.raises(OutboxError):
         await remote.claim(1, 1 << 40)
     answered.set()
@@ -145,6 +146,53 @@ async def test_what_a_claim_lost_beside_an_exchange_is_claimed_again(remote: Red
     claimed = await remote.claim(*EVERYTHING)
 
     assert bodies(claimed) == [group("a").body, group("b").body]
+
+
+async def test_what_a_claim_takes_whose_answer_is_lost_is_claimed_again_at_once(
+    remote: RedisOutbox, proxy: LossyProxy
+) -> None:
+    await remote.store([group("held"), group("a"), group("b")])
+    held = await remote.claim(1, 1 << 40)
+    proxy.fates.append(None)
+
+    claimed = await remote.claim(1, 1 << 40)
+    rest = await remote.claim(*EVERYTHING)
+    await remote.settle(done=[*held, *claimed, *rest])
+    sizes = await remote.sizes()
+
+    assert bodies(claimed) == [group("a").body]
+    assert bodies(rest) == [group("b").body]
+    assert sizes.events == 0
+
+
+async def test_what_a_claim_takes_whose_answer_is_lost_is_given_back_without_another_claim(
+    remote: RedisOutbox, proxy: LossyProxy, redis_server: RedisServer
+) -> None:
+    other = RedisOutbox(redis_server.url, stream=remote._stream)
+    await remote.store([group("held"), group("lost")])
+    await remote.claim(1, 1 << 40)
+    proxy.fates += [None, None, None]
+
+    with pytest.raises(OutboxError):
+        await remote.claim(1, 1 << 40)
+    async with asyncio.timeout(10):
+        while not (claimed := await other.claim(*EVERYTHING)):  # noqa: ASYNC110 - nobody tells when
+            await asyncio.sleep(0.01)
+    await other.aclose()
+
+    assert bodies(claimed) == [group("lost").body]
+
+
+async def test_a_dead_letter_whose_answer_is_lost_is_kept_once(remote: RedisOutbox, proxy: LossyProxy) -> None:
+    await remote.store([group("a")])
+    done = await remote.claim(*EVERYTHING)
+    letter = DeadLetter(event=b"{}", status=422, message="EventType is required", rejected_ms=1_750_000_000_000)
+    proxy.fates.append(None)
+
+    await remote.settle(done=done, rejected=[letter])
+    sizes = await remote.sizes()
+
+    assert (sizes.events, sizes.rejected) == (0, 1)
 
 
 @pytest.fixture

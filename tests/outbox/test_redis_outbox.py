@@ -1,7 +1,7 @@
 """What is particular to the Redis outbox: dead consumers, a server that goes away, lost answers, out of memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from support.redis_server import RedisServer, free_port
 
 from algolia_events._redis_client import words
 from algolia_events.errors import ConfigurationError, OutboxError
-from algolia_events.outbox import ClaimedGroup, RedisOutbox, open_outbox
+from algolia_events.outbox import RedisOutbox, open_outbox
 from algolia_events.outbox._exchange import Exchange
 
 EVERYTHING = (1_000_000, 1 << 40)
@@ -50,24 +50,6 @@ async def test_what_is_settled_leaves_nothing_in_redis(outbox: RedisOutbox, plai
     assert (length, pending) == (0, 0)
 
 
-async def test_what_a_dead_process_held_is_taken_over(
-    outbox: RedisOutbox, own_server: RedisServer, plain: redis.Redis
-) -> None:
-    other = RedisOutbox(own_server.url)
-    await outbox.store([group("a"), group("b")])
-    await outbox.claim(*EVERYTHING)
-
-    while_it_lives = await other.claim(*EVERYTHING)
-    # Its sign of life runs out by itself; the test does not wait for it.
-    await asyncio.to_thread(plain.delete, f"{{algolia_events}}:senders:alive:{outbox._me}")
-    afterwards = await other.claim(*EVERYTHING)
-    await other.settle(done=afterwards)
-    await other.aclose()
-
-    assert bodies(while_it_lives) == []
-    assert bodies(afterwards) == [group("a").body, group("b").body]
-
-
 async def test_it_goes_on_after_redis_was_away(outbox: RedisOutbox, own_server: RedisServer) -> None:
     await outbox.store([group("before")])
     await asyncio.to_thread(own_server.stop)
@@ -92,26 +74,19 @@ async def test_it_goes_on_after_everything_was_deleted(outbox: RedisOutbox, plai
 
 
 async def test_out_of_memory_refuses_and_still_empties(outbox: RedisOutbox, plain: redis.Redis) -> None:
+    await outbox.open()
     await outbox.store([group("a", padding=1000)])
     await asyncio.to_thread(plain.config_set, "maxmemory", "1")
 
     with pytest.raises(OutboxError, match="memory") as refused:
         await outbox.store([group("b")])
-    claimed = await _claim_without_memory(outbox, plain)
+    claimed = await outbox.claim(*EVERYTHING)
     await outbox.settle(done=claimed)
     sizes = await outbox.sizes()
 
     assert bodies(claimed) == [group("a", padding=1000).body]
     assert (sizes.events, sizes.bytes) == (0, 0)
     assert "script" not in str(refused.value)
-
-
-async def _claim_without_memory(outbox: RedisOutbox, plain: redis.Redis) -> Sequence[ClaimedGroup]:
-    """Claim; the sign of life was given while there was memory."""
-    await asyncio.to_thread(plain.config_set, "maxmemory", "0")
-    await outbox.claim(0, 0)
-    await asyncio.to_thread(plain.config_set, "maxmemory", "1")
-    return await outbox.claim(*EVERYTHING)
 
 
 @pytest.mark.parametrize("parameter", ["decode_responses=true", "encoding=utf-16"])
@@ -162,9 +137,9 @@ async def test_what_a_lost_answer_claimed_is_claimed_again(outbox: RedisOutbox) 
     await outbox.claim(1, 1 << 40)
     await outbox.claim(*EVERYTHING)
     # As if the second answer had never come.
-    forgotten = max(outbox._claimed)
-    del outbox._claimed[forgotten]
-    outbox._lost_an_answer = True
+    forgotten = max(outbox._claims.known)
+    del outbox._claims.known[forgotten]
+    outbox._claims.lost_an_answer = True
 
     again = await outbox.claim(*EVERYTHING)
 

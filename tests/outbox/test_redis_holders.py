@@ -1,0 +1,219 @@
+"""Several processes on one stream in Redis: the dead one's entries are taken over, and nobody's who lives."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import redis
+from support.binaries import require_binary
+from support.groups import bodies, group
+from support.redis_server import RedisServer
+
+from algolia_events.errors import OutboxError
+from algolia_events.outbox import ClaimedGroup, RedisOutbox
+from algolia_events.outbox._redis_watch import Watch
+
+EVERYTHING = (1_000_000, 1 << 40)
+LESS_THAN_A_BEAT = 0.1
+
+
+@pytest.fixture
+def plain(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    """A client to look behind the scenes with."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def stream(redis_server: RedisServer, tmp_path: Path) -> str:
+    return redis_server.new_stream(tmp_path)
+
+
+@pytest.fixture
+async def outbox(redis_server: RedisServer, stream: str) -> AsyncIterator[RedisOutbox]:
+    outbox = RedisOutbox(redis_server.url, stream=stream)
+    await outbox.open()
+    yield outbox
+    await outbox.aclose()
+
+
+@pytest.fixture
+async def hasty(redis_server: RedisServer, stream: str) -> AsyncIterator[RedisOutbox]:
+    """Takes for dead whoever is silent for less than there is between two signs of life."""
+    outbox = RedisOutbox(redis_server.url, stream=stream)
+    outbox._claims.watch = Watch(silence=LESS_THAN_A_BEAT)
+    yield outbox
+    await outbox.aclose()
+
+
+async def claim_until_there_is_some(
+    outbox: RedisOutbox, max_events: int = 1_000_000, *, pause: float = 0.01
+) -> Sequence[ClaimedGroup]:
+    """Look again and again, as a sender does that has nothing else to do."""
+    async with asyncio.timeout(20):
+        while not (claimed := await outbox.claim(max_events, 1 << 40)):  # noqa: ASYNC110 - nobody tells when
+            await asyncio.sleep(pause)
+    return claimed
+
+
+async def dies_with_everything(plain: redis.Redis, stream: str) -> None:
+    """Claim all as a process does that says nothing more."""
+    await asyncio.to_thread(plain.xreadgroup, "senders", "dead", {stream: ">"})
+
+
+async def test_what_a_dead_process_held_is_taken_over(outbox: RedisOutbox, hasty: RedisOutbox) -> None:
+    await outbox.store([group("a"), group("b")])
+    await outbox.claim(*EVERYTHING)
+
+    while_it_lives = await hasty.claim(*EVERYTHING)
+    afterwards = await claim_until_there_is_some(hasty)
+
+    assert bodies(while_it_lives) == []
+    assert bodies(afterwards) == [group("a").body, group("b").body]
+
+
+async def test_what_a_dead_process_held_waits_for_nothing_once_it_is_known_to_be_dead(
+    outbox: RedisOutbox, hasty: RedisOutbox, plain: redis.Redis, stream: str
+) -> None:
+    await outbox.store([group(str(n)) for n in range(250)])
+    await dies_with_everything(plain, stream)
+
+    first = await claim_until_there_is_some(hasty, max_events=1)
+    second = await hasty.claim(149, 1 << 40)
+    rest = await outbox.claim(*EVERYTHING)
+
+    assert bodies([*first, *second, *rest]) == [group(str(n)).body for n in range(250)]
+
+
+async def test_it_takes_five_seconds_of_silence_until_a_dead_process_is_replaced(
+    outbox: RedisOutbox, plain: redis.Redis, stream: str
+) -> None:
+    await outbox.store([group("a")])
+    await dies_with_everything(plain, stream)
+    begun = time.monotonic()
+
+    claimed = await claim_until_there_is_some(outbox, pause=0.1)
+    seconds = time.monotonic() - begun
+
+    assert bodies(claimed) == [group("a").body]
+    assert 5.0 <= seconds < 10.0
+
+
+async def test_who_holds_something_while_redis_is_away_keeps_it(tmp_path: Path) -> None:
+    """Redis is away for longer than any silence lasts; its append-only file brings back what was held."""
+    with RedisServer(require_binary("redis-server"), tmp_path) as server:
+        holder, other = RedisOutbox(server.url), RedisOutbox(server.url)
+        await holder.store([group("a")])
+        held = await holder.claim(*EVERYTHING)
+        await other.claim(*EVERYTHING)
+        await asyncio.to_thread(server.stop)
+        await asyncio.sleep(5.5)
+        with pytest.raises(OutboxError):
+            await other.claim(*EVERYTHING)
+        await asyncio.to_thread(server.start)
+
+        taken = list(await other.claim(*EVERYTHING))
+        async with asyncio.timeout(10):
+            while other._claims.watch.is_in_doubt:  # until the holder's next sign of life
+                await asyncio.sleep(0.05)
+                taken += await other.claim(*EVERYTHING)
+        await holder.settle(done=held)
+        sizes = await other.sizes()
+        await holder.aclose()
+        await other.aclose()
+
+    assert bodies(taken) == []
+    assert sizes.events == 0
+
+
+async def test_a_claim_that_is_carried_out_late_strands_nothing(
+    outbox: RedisOutbox, hasty: RedisOutbox, plain: redis.Redis, stream: str
+) -> None:
+    """Its answer was waited for no longer, nor was that of what came after it."""
+    late = hasty._claims.name
+    hasty._claims.lost_an_answer = True
+    await hasty.claim(*EVERYTHING)
+    await outbox.store([group("a")])
+    await asyncio.to_thread(plain.xreadgroup, "senders", late, {stream: ">"})
+
+    claimed = await claim_until_there_is_some(hasty)
+
+    assert bodies(claimed) == [group("a").body]
+
+
+async def test_nothing_of_it_expires(outbox: RedisOutbox, plain: redis.Redis, stream: str) -> None:
+    """A policy that evicts what expires (volatile-…) evicts nothing that it needs."""
+    await outbox.store([group("a"), group("b")])
+    await outbox.claim(1, 1 << 40)
+    await outbox.exchange([group("c")], max_events=10, max_bytes=1 << 40)
+
+    ttls = await asyncio.to_thread(lambda: {key: plain.ttl(key) for key in plain.keys(f"*{stream}*")})
+
+    assert set(ttls.values()) == {-1}
+
+
+async def test_who_closes_leaves_nothing_of_his_own(outbox: RedisOutbox, plain: redis.Redis, stream: str) -> None:
+    await outbox.settle(done=await outbox.exchange([group("a")], max_events=2, max_bytes=1 << 40))
+
+    await outbox.aclose()
+    consumers, marks = await asyncio.to_thread(
+        lambda: (plain.xinfo_consumers(stream, "senders"), plain.hgetall(f"{{{stream}}}:marks"))
+    )
+
+    assert (consumers, marks) == ([], {})
+
+
+async def test_what_processes_left_that_died_long_ago_is_tidied_up(
+    outbox: RedisOutbox, hasty: RedisOutbox, plain: redis.Redis, stream: str
+) -> None:
+    marks = f"{{{stream}}}:marks"
+    await outbox.store([group("a")])
+    await asyncio.to_thread(plain.hset, marks, "dead", "17 1750000000")
+
+    await hasty.open()
+    left = await asyncio.to_thread(plain.hkeys, marks)
+
+    assert left == [outbox._claims.process.encode()]
+
+
+async def test_a_purge_takes_what_a_dead_process_held(
+    outbox: RedisOutbox, hasty: RedisOutbox, plain: redis.Redis, stream: str
+) -> None:
+    await outbox.store([group("a", "b"), group("c")])
+    await dies_with_everything(plain, stream)
+
+    purged = await hasty.purge(events=True, dead_letters=False)
+
+    assert purged == 3
+
+
+async def test_a_purge_spares_what_another_process_is_sending(outbox: RedisOutbox, redis_server: RedisServer) -> None:
+    purging = RedisOutbox(redis_server.url, stream=outbox._stream)
+    await outbox.store([group("a"), group("b", "c")])
+    held = await outbox.claim(1, 1 << 40)
+
+    purged = await purging.purge(events=True, dead_letters=False)
+    await purging.aclose()
+    sizes = await outbox.sizes()
+    await outbox.settle(done=held)
+
+    assert (purged, sizes.events) == (2, 1)
+
+
+async def test_an_entry_that_was_deleted_while_it_was_held_is_in_nobodys_way(
+    outbox: RedisOutbox, hasty: RedisOutbox, plain: redis.Redis, stream: str
+) -> None:
+    await outbox.store([group("a"), group("b")])
+    await dies_with_everything(plain, stream)
+    first, _ = await outbox.groups()
+    assert isinstance(first.key, bytes)
+    await asyncio.to_thread(plain.xdel, stream, first.key)
+
+    claimed = await claim_until_there_is_some(hasty)
+    await hasty.settle(done=claimed)
+    pending = await asyncio.to_thread(lambda: plain.xpending(stream, "senders")["pending"])
+
+    assert bodies(claimed) == [group("b").body]
+    assert pending == 0
