@@ -182,6 +182,8 @@ class RedisOutbox:
             pipeline.xlen(self._stream)
             pipeline.xlen(self._rejected)
             (events, size), groups, rejected = await pipeline.execute()
+        if not groups:  # somebody may have deleted the stream alone
+            return OutboxSizes(events=0, groups=0, bytes=0, rejected=rejected, oldest_ms=None)
         oldest = await self.groups(limit=1)
         return OutboxSizes(
             events=int(events or 0),

@@ -105,6 +105,10 @@ if mark and told.number <= tonumber(string.match(mark, '^%d+')) then return 1 en
 local freed, added, added_events = 0, 0, 0
 for _, done in ipairs(told.done) do freed = freed + done[2] end
 for i, row in ipairs(told.groups) do added, added_events = added + #ARGV[i + 1], added_events + row[1] end
+if added > 0 and redis.call('XLEN', stream) == 0 then  -- somebody may have deleted the stream alone
+  redis.call('DEL', sizes)
+  freed = 0
+end
 if added > 0 and tonumber(redis.call('HGET', sizes, 'bytes') or '0') - freed + added > bound then return 0 end
 for i, row in ipairs(told.groups) do
   local id = redis.call('XADD', stream, '*', 'n', row[1], 't', row[2], 'o', row[3], 'b', ARGV[i + 1])

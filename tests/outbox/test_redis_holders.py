@@ -217,3 +217,17 @@ async def test_an_entry_that_was_deleted_while_it_was_held_is_in_nobodys_way(
 
     assert bodies(claimed) == [group("b").body]
     assert pending == 0
+
+
+async def test_a_stream_that_was_deleted_makes_room(redis_server: RedisServer, plain: redis.Redis, stream: str) -> None:
+    outbox = RedisOutbox(redis_server.url, stream=stream, max_bytes=1000)
+    await outbox.store([group("a", padding=700)])
+    await asyncio.to_thread(plain.delete, stream)
+
+    gone = await outbox.sizes()
+    await outbox.store([group("b", padding=700)])
+    sizes = await outbox.sizes()
+    await outbox.aclose()
+
+    assert (gone.events, gone.bytes) == (0, 0)
+    assert (sizes.events, sizes.bytes) == (1, len(group("b", padding=700).body))
