@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -19,7 +19,16 @@ from algolia_events.outbox import _redis_scripts as scripts
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._letters import groups_of
 from algolia_events.outbox._redis_claims import Claims, lacks_group, make_group
-from algolia_events.outbox._redis_entries import behind, fields_of, group_of, key_of, own_group_of, terms_of
+from algolia_events.outbox._redis_entries import (
+    behind,
+    fields_of,
+    group_of,
+    key_of,
+    own_group_of,
+    read_group,
+    read_letter,
+    terms_of,
+)
 from algolia_events.outbox._worker import Outcome
 
 _TIMEOUT: Final = 2.0
@@ -35,6 +44,7 @@ _NO_ROOM: Final = 0
 _DONE_BEFORE: Final = 1
 _OWN: Final = 2
 """What `EXCHANGE` answers in place of a list; and how long a row is that says which of our own groups it means."""
+_Item = TypeVar("_Item")
 
 
 class RedisOutbox:
@@ -195,20 +205,24 @@ class RedisOutbox:
 
     async def groups(self, after: object = None, limit: int = 100) -> Sequence[ClaimedGroup]:
         """Read groups; see `InspectableOutbox.groups`."""
-        async with self._translated() as connections:
-            rows: Any = await connections.client.xrange(self._stream, min=behind(after), count=limit)
-        return [group_of((key, row[b"n"], row[b"t"], row[b"o"], row[b"b"])) for key, row in rows]
+        return await self._read(self._stream, read_group, after, limit)
 
     async def dead_letters(self, after: object = None, limit: int = 100) -> Sequence[DeadLetter]:
         """Read dead letters; see `InspectableOutbox.dead_letters`."""
-        async with self._translated() as connections:
-            rows: Any = await connections.client.xrange(self._rejected, min=behind(after), count=limit)
-        return [
-            DeadLetter(
-                event=row[b"e"], status=int(row[b"s"]), message=row[b"m"].decode(), rejected_ms=int(row[b"t"]), key=key
-            )
-            for key, row in rows
-        ]
+        return await self._read(self._rejected, read_letter, after, limit)
+
+    async def _read(
+        self, stream: str, read: Callable[[bytes, dict[bytes, bytes]], _Item | None], after: object, limit: int
+    ) -> Sequence[_Item]:
+        """Read what is ours of a stream: anybody may add entries to it."""
+        items: list[_Item] = []
+        rows: Any = None
+        while rows is None or (len(rows) == limit and len(items) < limit):
+            async with self._translated() as connections:
+                rows = await connections.client.xrange(stream, min=behind(after), count=limit)
+            items += [item for key, fields in rows if (item := read(key, fields)) is not None]
+            after = rows[-1][0] if rows else after
+        return items[:limit]
 
     async def retry_dead_letters(self) -> int:
         """Send dead letters again; see `InspectableOutbox.retry_dead_letters`. Broken off, some may be there twice."""

@@ -1,6 +1,6 @@
 """How groups and dead letters lie in Redis: entries of streams."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -12,7 +12,8 @@ from algolia_events.outbox._exchange import Exchange
 def group_of(row: Sequence[Any]) -> ClaimedGroup:
     """Make a claimed group of an entry: its ID and its four values."""
     key, count, oldest_ms, origin, body = row
-    return ClaimedGroup(key=key, count=int(count), oldest_ms=int(oldest_ms), origin=origin.decode(), body=body)
+    name = origin.decode(errors="replace")  # what looks like ours may be somebody else's all the same
+    return ClaimedGroup(key=key, count=int(count), oldest_ms=int(oldest_ms), origin=name, body=body)
 
 
 def own_group_of(row: Sequence[Any], groups: Sequence[EventGroup]) -> ClaimedGroup:
@@ -20,6 +21,30 @@ def own_group_of(row: Sequence[Any], groups: Sequence[EventGroup]) -> ClaimedGro
     key, index = row
     group = groups[index]
     return ClaimedGroup(key=key, count=group.count, oldest_ms=group.oldest_ms, origin=group.origin, body=group.body)
+
+
+def read_group(key: bytes, fields: Mapping[bytes, bytes]) -> ClaimedGroup | None:
+    """Make a group of an entry as it lies in the stream; none, if it is somebody else's."""
+    if fields.keys() != {b"n", b"t", b"o", b"b"}:
+        return None
+    try:
+        return group_of((key, fields[b"n"], fields[b"t"], fields[b"o"], fields[b"b"]))
+    except ValueError:
+        return None
+
+
+def read_letter(key: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter | None:
+    """Make a dead letter of an entry; none, if it is somebody else's."""
+    try:
+        return DeadLetter(
+            event=fields[b"e"],
+            status=int(fields[b"s"]),
+            message=fields[b"m"].decode(),
+            rejected_ms=int(fields[b"t"]),
+            key=key,
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def fields_of(group: EventGroup) -> tuple[int, int, str, bytes]:

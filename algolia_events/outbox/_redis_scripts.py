@@ -27,10 +27,11 @@ _TAKE: Final = """
 local events, bytes, claimed = 0, 0, {}
 local function enough() return events >= max_events or bytes >= max_bytes end
 local function take(id, fields)
-  if fields then
+  if fields and #fields == 8 and fields[1] == 'n' and fields[3] == 't' and fields[5] == 'o' and fields[7] == 'b'
+      and string.find(fields[2], '^%d+$') and string.find(fields[4], '^%-?%d+$') then
     events, bytes = events + tonumber(fields[2]), bytes + #fields[8]
     claimed[#claimed + 1] = known[id] and {id, known[id]} or {id, fields[2], fields[4], fields[6], fields[8]}
-  else  -- deleted
+  else  -- deleted, or somebody else's: it stays where it is, and no claim meets it again
     redis.call('XACK', stream, group, id)
   end
 end

@@ -202,6 +202,23 @@ async def test_a_purge_spares_what_another_process_is_sending(outbox: RedisOutbo
     assert (purged, sizes.events) == (2, 1)
 
 
+async def test_entries_of_somebody_elses_are_passed_over(outbox: RedisOutbox, plain: redis.Redis, stream: str) -> None:
+    await asyncio.to_thread(plain.xadd, stream, {"foo": "bar"})
+    await asyncio.to_thread(plain.xadd, stream, {"n": "x", "t": "y", "o": "z", "b": "{}"})
+    await asyncio.to_thread(plain.xadd, stream, {"n": "1", "t": "1", "o": "z", "b": "{}", "foo": "bar"})
+    await outbox.store([group("a")])
+
+    listed = await outbox.groups(limit=1)
+    sizes = await outbox.sizes()
+    claimed = await outbox.claim(*EVERYTHING)
+    await outbox.settle(done=claimed)
+    pending = await asyncio.to_thread(lambda: plain.xpending(stream, "senders")["pending"])
+
+    assert bodies(listed) == bodies(claimed) == [group("a").body]
+    assert (sizes.events, sizes.oldest_ms) == (1, group("a").oldest_ms)
+    assert pending == 0
+
+
 async def test_an_entry_that_was_deleted_while_it_was_held_is_in_nobodys_way(
     outbox: RedisOutbox, hasty: RedisOutbox, plain: redis.Redis, stream: str
 ) -> None:
