@@ -36,6 +36,9 @@ _TIMEOUT: Final = 2.0
 _RETRIES: Final = 1
 """Once more, at once: a connection from the pool may have been closed since. Each script may be run twice."""
 _DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
+_LETTERS_SHARE: Final = 4
+_LETTERS_MIN_BYTES: Final = 1024 * 1024
+"""What dead letters may take beside the events: a quarter of their bound, or this where that is less."""
 _BEAT_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.25
 _PATIENCE: Final = 10.0
@@ -60,7 +63,7 @@ class RedisOutbox:
             parameters: `?ssl_ca_certs=/etc/ssl/redis-ca.pem` is whom to trust instead of the system's authorities.
         stream: the key of the stream; other keys are `{stream}:…`.
         group: the consumer group of all who send.
-        max_bytes: the bound on the events in the stream, whoever stores them.
+        max_bytes: the bound on the events in the stream, whoever stores them; dead letters may take a quarter besides.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -82,6 +85,7 @@ class RedisOutbox:
         self._stream = stream
         self._group = group
         self._max_bytes = max_bytes
+        self._max_letters_bytes = max(max_bytes // _LETTERS_SHARE, _LETTERS_MIN_BYTES)
         self._sizes, self._rejected, self._marks = (f"{{{stream}}}:{name}" for name in ("sizes", "rejected", "marks"))
         self._keys = [key.encode() for key in (stream, self._sizes, self._marks)]
         try:
@@ -161,7 +165,7 @@ class RedisOutbox:
             lost_before = claims.lost_an_answer
             claims.lost_an_answer = lost_before or bool(left)  # to give back late what has been claimed anew
             self._settlements += 1
-            told = (claims.process, self._settlements, _now())
+            told = (claims.process, self._settlements, _now(), str(self._max_letters_bytes))
             arguments = self._settlement(claims.those_known(done), claims.those_known(left), rejected)
             await connections.client.eval(scripts.SETTLE, 4, *keys, self._group, claims.name, *told, *arguments)
             claims.lost_an_answer = lost_before

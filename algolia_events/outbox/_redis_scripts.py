@@ -166,8 +166,8 @@ SETTLE: Final = (
     """
 redis.replicate_commands()
 local stream, sizes, rejected, marks, group, me = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2]
-local process, number, now = ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local at = 6
+local process, number, now, bound = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local at = 7
 local function argument() at = at + 1; return ARGV[at - 1] end
 """
     + _REMOVE
@@ -198,6 +198,13 @@ for _ = 1, letters do
     't', argument(), 's', argument(), 'm', argument(), 'e', argument())
 end
 redis.call('HSET', marks, process .. ':letters', number .. ' ' .. now)
+-- An estimate, which a user of the ACL may not be allowed; without it only their number is bounded.
+local function size() return tonumber(redis.pcall('MEMORY', 'USAGE', rejected)) or 0 end
+local kept = redis.call('XLEN', rejected)
+while kept > 0 and size() > bound do
+  kept = math.floor(kept * 0.9)
+  redis.call('XTRIM', rejected, 'MAXLEN', kept)
+end
 return 1
 """
 )

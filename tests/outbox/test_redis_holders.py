@@ -12,7 +12,7 @@ from support.groups import bodies, group
 from support.redis_server import RedisServer
 
 from algolia_events.errors import OutboxError
-from algolia_events.outbox import ClaimedGroup, RedisOutbox
+from algolia_events.outbox import ClaimedGroup, DeadLetter, RedisOutbox
 from algolia_events.outbox._redis_watch import Watch
 
 EVERYTHING = (1_000_000, 1 << 40)
@@ -248,3 +248,21 @@ async def test_a_stream_that_was_deleted_makes_room(redis_server: RedisServer, p
 
     assert (gone.events, gone.bytes) == (0, 0)
     assert (sizes.events, sizes.bytes) == (1, len(group("b", padding=700).body))
+
+
+async def test_dead_letters_take_a_quarter_of_the_bound_and_the_oldest_give_way(
+    redis_server: RedisServer, plain: redis.Redis, stream: str
+) -> None:
+    outbox = RedisOutbox(redis_server.url, stream=stream, max_bytes=8 * 1024 * 1024)
+    letters = [DeadLetter(event=b"." * 50_000, status=422, message=str(n), rejected_ms=n) for n in range(100)]
+
+    for letter in letters:
+        await outbox.settle(rejected=[letter])
+    kept = await outbox.dead_letters()
+    size = await asyncio.to_thread(plain.memory_usage, f"{{{stream}}}:rejected")
+    await outbox.aclose()
+
+    assert size is not None
+    assert size <= 2 * 1024 * 1024
+    assert len(kept) > 20
+    assert kept[-1].message == "99"
