@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from cyclopts import App, CycloptsError, Parameter
@@ -28,6 +29,9 @@ ALGOLIA_INSIGHTS_URL. Exit codes: 0 all is well, 1 something was refused or left
 
 Try `algolia-events demo` first; `algolia-events --install-completion` teaches your shell."""
 
+_ADDRESS: Final = "ADDRESS"
+"""What stands in place of an address in words about the command line."""
+
 
 def build_app(arguments: Sequence[str]) -> App:
     """Put the commands together; the one that is called has its own, longer help, which means to import it."""
@@ -51,10 +55,30 @@ def run(arguments: Sequence[str]) -> int:
     # The library logs for applications; here each command says in its own words what happened.
     logging.getLogger("algolia_events").addHandler(logging.NullHandler())
     try:
-        code = build_app(arguments)(arguments, exit_on_error=False, result_action="return_value")
-    except CycloptsError:  # it has printed what was wrong
+        code = build_app(arguments)(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError:
+        _say_what_is_wrong(arguments)
         return USAGE
     except (UsageError, ConfigurationError) as exc:
         note(f"algolia-events: {exc}")
         return USAGE
     return code if isinstance(code, int) else OK
+
+
+def _say_what_is_wrong(arguments: Sequence[str]) -> None:
+    """Have a wrong command line explained, which quotes it: without addresses, since they may hold a password."""
+    with suppress(CycloptsError):  # it has printed what is wrong
+        build_app(arguments).parse_args([_without_address(word) for word in arguments], exit_on_error=False)
+        note("algolia-events: the command line is wrong where it has an address; --help says where it belongs")
+
+
+def _without_address(word: str) -> str:
+    """Keep the name of an option; an address need not be a good one to hold a password."""
+    option, equals, _ = word.partition("=")
+    if not _may_be_address(word):
+        return word
+    return f"{option}={_ADDRESS}" if equals and not _may_be_address(option) else _ADDRESS
+
+
+def _may_be_address(word: str) -> bool:
+    return "@" in word or "//" in word

@@ -44,6 +44,8 @@ def expand(patterns: Iterable[str]) -> list[str]:
         elif found := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
             names += found
         else:
+            if "://" in pattern:  # not quoted: an outbox's address may hold a password
+                raise UsageError("an address is no file; name a file, or - for the standard input")
             what = "no such option" if pattern.startswith("-") else "no such file"
             raise UsageError(f"{pattern}: {what}")
     if not names:

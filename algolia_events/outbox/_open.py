@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from algolia_events.abc import InspectableOutbox
 from algolia_events.errors import ConfigurationError
@@ -20,34 +20,40 @@ def open_outbox(url: str) -> InspectableOutbox:
     redis-py's own, with `stream`, `group` and `max_bytes` besides.
 
     Raises:
-        ConfigurationError: the URL is none of these, or redis-py is missing.
+        ConfigurationError: the URL is none of these, or redis-py is missing. It never quotes the URL, which may hold a
+            password.
     """
-    scheme = urlsplit(url).scheme
-    if scheme == "sqlite":
-        return _sqlite(url)
-    if scheme in {"redis", "rediss", "unix"}:
-        return _redis(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose words hold the password
+        raise ConfigurationError(
+            "the outbox's address cannot be read: special characters in its name and password, such as [ and ],"
+            " have to be percent-encoded"
+        ) from None
+    if parts.scheme == "sqlite":
+        return _sqlite(parts)
+    if parts.scheme in {"redis", "rediss", "unix"}:
+        return _redis(parts)
     raise ConfigurationError("an outbox is sqlite:///path, redis://host, rediss://host or unix:///path")
 
 
-def _sqlite(url: str) -> SQLiteOutbox:
-    parts = urlsplit(url)
+def _sqlite(parts: SplitResult) -> SQLiteOutbox:
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not path:
         raise ConfigurationError("an SQLite outbox is sqlite:///relative/path or sqlite:////absolute/path")
     options, others = _options(parts.query, _SQLITE_OPTIONS)
     if others:
-        raise ConfigurationError(f"an SQLite outbox takes no {', '.join(others)}")
+        raise ConfigurationError(f"the address of an SQLite outbox takes only {' and '.join(_SQLITE_OPTIONS)}")
     return SQLiteOutbox(path, **options)
 
 
-def _redis(url: str) -> InspectableOutbox:
+def _redis(parts: SplitResult) -> InspectableOutbox:
     try:
         from algolia_events.outbox._redis import RedisOutbox  # noqa: PLC0415 - redis-py is an extra
     except ImportError as exc:
         raise ConfigurationError("a Redis outbox needs redis-py: pip install algolia-events[redis]") from exc
-    options, others = _options(urlsplit(url).query, _REDIS_OPTIONS)
-    return RedisOutbox(urlsplit(url)._replace(query=urlencode(others)).geturl(), **options)
+    options, others = _options(parts.query, _REDIS_OPTIONS)
+    return RedisOutbox(parts._replace(query=urlencode(others)).geturl(), **options)
 
 
 def _options(query: str, known: dict[str, Callable[[str], Any]]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -196,3 +196,44 @@ async def test_the_library_does_not_import_what_only_the_command_needs(command: 
     finished = await command.python("-c", program)
 
     assert finished.out == "[]\n"
+
+
+ADDRESS = "redis://:S3cret@queue.internal/0"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("relay", ADDRESS),
+        ("health", ADDRESS),
+        ("outbox", ADDRESS),
+        ("outbox", "stats", ADDRESS),
+        ("health", f"--outbx={ADDRESS}"),
+        ("health", "--max-age", ADDRESS),
+        ("health", f"--{ADDRESS}"),
+        ("health", "redis//:S3cret@queue.internal"),
+        ("health", "redis://queue.internal?password=S3cret"),
+        ("send", ADDRESS),
+        (ADDRESS,),
+        ("health", "--outbox", "redis://:[S3cret]@queue.internal/0"),
+        ("relay", "--outbox", "redis://:S3cret[@queue.internal/0"),
+        ("outbox", "stats", "--outbox", "redis://:S3cret\u2100@queue.internal/0"),
+        ("health", "--outbox", "sqlite:///events.db?S3cret=1"),
+    ],
+    ids=" ".join,
+)
+async def test_the_password_in_a_misplaced_or_wrong_address_is_never_shown(
+    command: Any, arguments: tuple[str, ...]
+) -> None:
+    finished = await command(*arguments)
+
+    assert finished.code == 2
+    assert finished.err != ""
+    assert "S3cret" not in finished.out + finished.err
+    assert "Traceback" not in finished.err
+
+
+async def test_what_is_no_address_is_shown_where_the_command_line_is_wrong(command: Any) -> None:
+    finished = await command("health", "--outbx=redis://:S3cret@queue.internal", "--max-age", "1")
+
+    assert "--outbx" in finished.err

@@ -7,14 +7,16 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from support.groups import bodies, group
 
+from algolia_events import AlgoliaEvents
 from algolia_events.errors import ConfigurationError, OutboxError
-from algolia_events.outbox import SQLiteOutbox
+from algolia_events.outbox import SQLiteOutbox, open_outbox
 from algolia_events.outbox._sqlite_file import file_system_of
 
 EVERYTHING = (1_000_000, 1 << 40)
@@ -224,6 +226,35 @@ def test_a_wrong_argument_is_named(path: Path) -> None:
         SQLiteOutbox(path, synchronous="sometimes")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="max_bytes"):
         SQLiteOutbox(path, max_bytes=10)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://:[S3cret]@queue.internal/0",
+        "redis://:S3cret[x@queue.internal/0",
+        "redis://:S3cret\u2100@queue.internal/0",
+        "sqlite://:S3cret@queue.internal/0",
+        "sqlite:///events.db?S3cret=1",
+        "postgres://:S3cret@queue.internal/0",
+    ],
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        open_outbox,
+        lambda address: AlgoliaEvents(app_id="APP", api_key="key", outbox=address),
+        lambda address: AlgoliaEvents.from_env(
+            {"ALGOLIA_APP_ID": "APP", "ALGOLIA_API_KEY": "key", "ALGOLIA_OUTBOX": address}
+        ),
+    ],
+    ids=["open_outbox", "AlgoliaEvents", "from_env"],
+)
+def test_an_address_that_is_wrong_is_never_quoted(use: Callable[[str], object], address: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        use(address)
+
+    assert "S3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_forgetting_to_close_it_warns(path: Path) -> None:
