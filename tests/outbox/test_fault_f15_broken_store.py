@@ -91,6 +91,9 @@ async def test_a_place_that_cannot_be_written_costs_no_event(tmp_path: Path) -> 
 
 async def test_a_corrupt_file_is_moved_aside_and_said_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "events.db"
+    before = SQLiteOutbox(path)
+    await before.open()
+    await before.aclose()
     await asyncio.to_thread(path.write_bytes, os.urandom(50_000))
 
     async with Sandbox() as sandbox, client(sandbox, SQLiteOutbox(path)) as algolia:
