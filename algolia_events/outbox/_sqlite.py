@@ -13,6 +13,7 @@ from algolia_events.errors import ConfigurationError, OutboxFullError
 from algolia_events.outbox._claim_leases import LeaseLocks
 from algolia_events.outbox._claim_locks import KernelLocks, kernel_has_claim_locks
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
+from algolia_events.outbox._sqlite_file import locks_of
 from algolia_events.outbox._sqlite_store import SQLiteStore
 from algolia_events.outbox._worker import Outcome, Worker, answer
 
@@ -30,13 +31,15 @@ class SQLiteOutbox:
     the last moments before it, with "full" nothing, for an fsync a commit. A claim is a lock of the kernel's on one
     byte of `<path>-locks`: it ends with the process that holds it, whatever the clocks say (where there are
     no such locks, on other systems than Linux, leases of 5 s take their place). A file that is damaged is moved
-    aside, never deleted, and `notice` says where to.
+    aside, never deleted, and `notice` says where to; one that never was an outbox is refused. Until something is
+    stored, claimed or opened, looking into it (`sizes()`, `groups()`, `dead_letters()`) makes and changes nothing.
 
     Args:
         path: where the file is, or shall be; on a local file system. It, and what lies beside it, is readable by its
             owner only.
         synchronous: what a power cut may cost.
-        max_bytes: how large the file may become, dead letters included.
+        max_bytes: how large the file may become, together with what its log takes beyond 16 MiB. Dead letters may take
+            a quarter of it.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -54,7 +57,7 @@ class SQLiteOutbox:
             self._path,
             synchronous=synchronous,
             max_bytes=max_bytes,
-            locks=partial(KernelLocks if kernel_has_claim_locks() else LeaseLocks, Path(f"{self._path}-locks")),
+            locks=partial(KernelLocks if kernel_has_claim_locks() else LeaseLocks, locks_of(self._path)),
         )
         self._worker: Worker | None = None
         self._calls: deque[Call] = deque()
@@ -62,7 +65,7 @@ class SQLiteOutbox:
 
     @property
     def notice(self) -> str | None:
-        """Say where a damaged file was moved to, if one was."""
+        """Say where a damaged file was moved to, or what could not be read of one, if that happened."""
         return self._store.notice
 
     async def open(self) -> None:

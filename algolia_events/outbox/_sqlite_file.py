@@ -1,15 +1,21 @@
 """The file of an SQLite outbox: where it may lie, how it is made and opened, how a broken one is moved aside."""
 
+import itertools
 import os
 import sqlite3
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from algolia_events.errors import ConfigurationError, OutboxError
+from algolia_events.outbox._sqlite_look import code, log_bytes, look
 
 SCHEMA_VERSION: Final = 1
+BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+LOG_BYTES: Final = 16 * 1024 * 1024
+"""How large the log may be without counting: what is left of it after it was copied, and some more while it is."""
 _APPLICATION_ID: Final = 0x416C4576
 """Marks the file as ours ("AlEv")."""
 _SIDE_FILES: Final = ("", "-wal", "-shm")
@@ -40,6 +46,7 @@ CREATE TABLE IF NOT EXISTS rejected (
     rejected_ms INTEGER NOT NULL,
     status INTEGER NOT NULL,
     message TEXT NOT NULL,
+    upto INTEGER NOT NULL,                 -- bytes of all dead letters there ever were, this one included
     event BLOB NOT NULL
 );
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -77,6 +84,47 @@ def file_system_of(directory: Path, mounts: str) -> str | None:
     return found
 
 
+def locks_of(path: Path) -> Path:
+    """Name the file of the locks, which lies beside the outbox's as soon as somebody has used that."""
+    return Path(f"{path}-locks")
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise `OutboxError` where something else lies at the path, and leave that as it is.
+
+    What cannot be read is taken for a damaged file of ours only where the file of our locks lies beside it.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    try:
+        look(path, lambda connection: check(connection, path))
+    except FileNotFoundError:
+        return
+    except sqlite3.DatabaseError as exc:
+        if code(exc) not in BROKEN:
+            raise
+        if not locks_of(path).exists():
+            raise OutboxError(f"{path} is no outbox; choose another path for it") from exc
+
+
+def check(connection: sqlite3.Connection, path: Path) -> bool:
+    """Say whether there is an outbox in it, and not nothing yet.
+
+    Raises:
+        OutboxError: it belongs to something else, or to a newer version of this library.
+    """
+    mark = connection.execute("PRAGMA application_id").fetchone()[0]
+    if mark != _APPLICATION_ID:
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise OutboxError(f"{path} is a database of something else; choose another path for the outbox")
+        return False
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise OutboxError(f"{path} was made by a newer version of this library (schema {version})")
+    return True
+
+
 def connect(path: Path, synchronous: str) -> sqlite3.Connection:
     """Open the file, and make it where there is none: readable by its owner only, in WAL mode.
 
@@ -100,23 +148,51 @@ def connect(path: Path, synchronous: str) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    mark = connection.execute("PRAGMA application_id").fetchone()[0]
-    if tables and mark != _APPLICATION_ID:
-        raise OutboxError(f"{path} is a database of something else; choose another path for the outbox")
-    if version > SCHEMA_VERSION:
-        raise OutboxError(f"{path} was made by a newer version of this library (schema {version})")
-    if not tables:
+    is_new = not check(connection, path)
+    if is_new:
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_BYTES // page_bytes}")
-    connection.execute("PRAGMA journal_size_limit = 16777216")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
     connection.execute("PRAGMA secure_delete = OFF")  # some builds overwrite what is deleted, which doubles the writing
-    if not tables:
+    if is_new:
         connection.executescript(_SCHEMA)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file so that no other is needed, for a disk without any room; afterwards give back what is free in it.
+
+    How to undo a transaction is only in memory: if the process dies in the middle of one, the file may be damaged.
+
+    Raises:
+        OutboxError: somebody else has it open.
+        sqlite3.Error: it cannot be opened.
+    """
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        try:
+            for setting in ("locking_mode = EXCLUSIVE", "journal_mode = MEMORY", "temp_store = MEMORY"):
+                connection.execute(f"PRAGMA {setting}")
+        except sqlite3.OperationalError as exc:
+            if code(exc) != sqlite3.SQLITE_BUSY:
+                raise
+            raise OutboxError(f"the disk of {path} is full, and others have the outbox open: stop them first") from exc
+        yield connection
+        connection.execute("VACUUM")
+
+
+def shorten_log(connection: sqlite3.Connection, path: Path) -> bool:
+    """Empty the log where it is so long that it counts; False where it is not, or a reader still needs it."""
+    if log_bytes(path) <= LOG_BYTES:
+        return False
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        blocked: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {round(_BUSY_SECONDS * 1000)}")
+    return not blocked
 
 
 def write_mark(connection: sqlite3.Connection) -> None:
@@ -127,8 +203,14 @@ def write_mark(connection: sqlite3.Connection) -> None:
 def move_aside(path: Path) -> Path:
     """Give a broken file, and what belongs to it, another name beside it; return that."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = path.with_name(f"{path.name}.corrupt-{stamp}-{os.getpid()}")
+    name = f"{path.name}.corrupt-{stamp}-{os.getpid()}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    aside = next(free for free in map(path.with_name, names) if not _is_taken(free))
     for suffix in _SIDE_FILES:
         with suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
     return aside
+
+
+def _is_taken(path: Path) -> bool:
+    return any(os.path.lexists(f"{path}{suffix}") for suffix in _SIDE_FILES)

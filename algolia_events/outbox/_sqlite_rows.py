@@ -11,6 +11,8 @@ Row = tuple[int, int, int, str, bytes]
 """A group: number, count, oldest_ms, origin, body."""
 _SELECT: Final = "SELECT id, count, oldest_ms, origin, body FROM groups "
 _MAX_DEAD_LETTERS: Final = 100_000
+_DEAD_LETTER_BYTES: Final = 32
+"""What a dead letter takes besides the event and the words."""
 
 
 @contextmanager
@@ -84,13 +86,21 @@ def sizes(db: sqlite3.Connection) -> OutboxSizes:
     return OutboxSizes(events=events, groups=groups, bytes=size, rejected=rejected, oldest_ms=first and first[0])
 
 
-def keep_letters(db: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
-    """Add dead letters, and forget the oldest beyond 100,000."""
-    db.executemany(
-        "INSERT INTO rejected (rejected_ms, status, message, event) VALUES (?, ?, ?, ?)",
-        [(letter.rejected_ms, letter.status, letter.message, letter.event) for letter in letters],
-    )
+def keep_letters(db: sqlite3.Connection, letters: Sequence[DeadLetter], max_bytes: int) -> None:
+    """Add dead letters, and forget the oldest: beyond 100,000, or beyond so many bytes, the last one excepted."""
+    newest = db.execute("SELECT upto FROM rejected ORDER BY id DESC LIMIT 1").fetchone()
+    upto = 0 if newest is None else newest[0]
+    for letter in letters:
+        upto += len(letter.event) + len(letter.message.encode()) + _DEAD_LETTER_BYTES
+        db.execute(
+            "INSERT INTO rejected (rejected_ms, status, message, upto, event) VALUES (?, ?, ?, ?, ?)",
+            (letter.rejected_ms, letter.status, letter.message, upto, letter.event),
+        )
     db.execute("DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (_MAX_DEAD_LETTERS,))
+    db.execute(
+        "DELETE FROM rejected WHERE id < (SELECT id FROM rejected WHERE upto > ? ORDER BY id LIMIT 1)",
+        (upto - max_bytes,),
+    )
 
 
 def read_letters(db: sqlite3.Connection, after: int, limit: int) -> list[DeadLetter]:

@@ -5,23 +5,27 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
 from algolia_events.errors import OutboxError, OutboxFullError
+from algolia_events.outbox import _sqlite_file as files
 from algolia_events.outbox import _sqlite_rows as rows
 from algolia_events.outbox._claim_locks import WHOLE_STORE, ClaimLocks, KernelLocks
 from algolia_events.outbox._exchange import Exchange
 from algolia_events.outbox._letters import groups_of
-from algolia_events.outbox._sqlite_file import connect, move_aside, refuse_network_file_system, write_mark
+from algolia_events.outbox._sqlite_look import code, log_bytes, look
 
 _log: Final = logging.getLogger("algolia_events")
 _Result = TypeVar("_Result")
-_BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PASSING: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL})
 """Errors after which the connection is as good as before."""
-_PRIMARY_CODE: Final = 0xFF
+_NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+"""Errors of a disk where neither the log can grow nor its index be made."""
+_LETTERS_SHARE: Final = 4
+"""Dead letters may take one part in so many of the bound, whatever comes in: they never keep an event out."""
 _CANDIDATES: Final = 100
 """Rows that are looked at together in search of one to claim."""
 _WAIT_FOR_OPENING_SECONDS: Final = 10.0
@@ -52,10 +56,15 @@ class SQLiteStore:
 
     def open(self) -> None:
         """Open the file, and write what it holds already: one that is open may have become full or read-only."""
-        self._attempt(write_mark)
+        self._attempt(files.write_mark)
 
     def exchange(self, exchange: Exchange) -> list[ClaimedGroup]:
         """Delete, keep, and lock what is oldest, in one transaction."""
+        try:
+            return self._attempt(lambda db: self._exchange(db, exchange))
+        except OutboxFullError:
+            if not self._attempt(lambda db: files.shorten_log(db, self._path)):
+                raise
         return self._attempt(lambda db: self._exchange(db, exchange))
 
     def claim(self, max_events: int, max_bytes: int) -> list[ClaimedGroup]:
@@ -70,23 +79,33 @@ class SQLiteStore:
 
     def sizes(self) -> OutboxSizes:
         """Count rows."""
-        return self._attempt(rows.sizes)
+        return self._look(rows.sizes)
 
     def groups(self, after: object, limit: int) -> list[ClaimedGroup]:
         """Read rows without locking them."""
-        return self._attempt(lambda db: self._read(db, _number(after), limit))
+        return self._look(lambda db: self._read(db, _number(after), limit))
 
     def dead_letters(self, after: object, limit: int) -> list[DeadLetter]:
         """Read dead letters."""
-        return self._attempt(lambda db: rows.read_letters(db, _number(after), limit))
+        return self._look(lambda db: rows.read_letters(db, _number(after), limit))
 
     def retry_dead_letters(self) -> int:
         """Move all dead letters back among the groups, in one transaction."""
+        self._look(_nothing)
         return self._attempt(self._retry_dead_letters)
 
     def purge(self, *, events: bool, dead_letters: bool) -> int:
         """Delete what is asked for; rows that somebody holds stay."""
-        return self._attempt(lambda db: self._purge(db, events=events, dead_letters=dead_letters))
+        self._look(_nothing)
+        purge = partial(self._purge, events=events, dead_letters=dead_letters)
+        try:
+            return self._attempt(purge)
+        except OutboxError as exc:
+            if code(exc.__cause__) not in _NO_ROOM:
+                raise
+        self._disconnect()
+        with self._translated(), files.alone(self._path) as db:
+            return purge(db)
 
     def close(self) -> None:
         """Close the file, and give back what was claimed."""
@@ -109,16 +128,40 @@ class SQLiteStore:
 
     def _attempt(self, call: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Make a call; move a broken file aside and make it again; translate what else goes wrong."""
-        try:
+        with self._translated():
             try:
                 return call(self._connected())
             except sqlite3.DatabaseError as exc:
-                if _code(exc) not in _BROKEN:
+                if code(exc) not in files.BROKEN:
                     raise
                 self._replace()
                 return call(self._connected())
+
+    def _look(self, call: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Make a call that only reads; where the file is not open, nothing is made, moved or changed for it."""
+        if self._connection is not None:
+            return self._attempt(call)
+
+        def read(db: sqlite3.Connection) -> _Result:
+            if not files.check(db, self._path):
+                raise OutboxError(f"there is no outbox in {self._path} yet")
+            return call(db)
+
+        with self._translated():
+            try:
+                result, is_all = look(self._path, read)
+            except FileNotFoundError as exc:
+                raise OutboxError(f"there is no outbox {self._path}") from exc
+        if not is_all:
+            self.notice = "the outbox was read without its log, which needs room: what was stored last is not in it"
+        return result
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
         except (sqlite3.Error, OSError) as exc:
-            if _code(exc) not in _PASSING:
+            if code(exc) not in _PASSING:
                 self._disconnect()
             raise OutboxError(f"the outbox {self._path} fails: {exc}") from exc
 
@@ -126,9 +169,10 @@ class SQLiteStore:
         if self._connection is not None and self._identity() == self._file:
             return self._connection
         self._disconnect()
-        refuse_network_file_system(self._path.parent)
+        files.refuse_network_file_system(self._path.parent)
+        files.refuse_foreign(self._path)
         with self._opening():
-            self._connection = connect(self._path, self._synchronous)
+            self._connection = files.connect(self._path, self._synchronous)
             file = self._identity()  # before anybody else may move it aside
         if file != self._file:  # what was claimed in another file would shadow rows of this one
             self._unlock(tuple(self._claimed))
@@ -152,17 +196,16 @@ class SQLiteStore:
     @contextmanager
     def _opening(self) -> Iterator[None]:
         """Let one process at a time make, open or replace the file: SQLite's own locks do not cover these."""
-        if self._locks is None:
-            self._locks = self._make_locks()
+        locks = self._held_locks()
         give_up = time.monotonic() + _WAIT_FOR_OPENING_SECONDS
-        while not self._locks.take(WHOLE_STORE):
+        while not locks.take(WHOLE_STORE):
             if time.monotonic() > give_up:
                 raise OutboxError(f"the outbox {self._path} is being opened by another process")
             time.sleep(0.01)
         try:
             yield
         finally:
-            self._locks.drop(WHOLE_STORE)
+            locks.drop(WHOLE_STORE)
 
     def _replace(self) -> None:
         """Move the broken file aside, unless another process was faster."""
@@ -170,7 +213,7 @@ class SQLiteStore:
         self._disconnect()
         with self._opening():
             if self._identity() == broken:
-                aside = move_aside(self._path)
+                aside = files.move_aside(self._path)
                 self.notice = f"the outbox file was damaged; it was moved to {aside} and a new one was begun"
                 _log.error("algolia_events.outbox_corrupt", extra={"moved_to": str(aside)})
 
@@ -196,7 +239,8 @@ class SQLiteStore:
         page, pages, free = (
             db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
         )
-        if (pages - free) * page + size > self._max_bytes:
+        beyond = max(0, log_bytes(self._path) - files.LOG_BYTES)
+        if (pages - free) * page + beyond + size > self._max_bytes:
             raise OutboxFullError(self._max_bytes)
 
     # --- claiming --------------------------------------------------------------------------------------------------
@@ -257,7 +301,7 @@ class SQLiteStore:
             rows.delete(db, deleted)
             rows.cut(db, changed)
             if rejected:
-                rows.keep_letters(db, rejected)
+                rows.keep_letters(db, rejected, self._max_bytes // _LETTERS_SHARE)
         self._unlock((*deleted, *changed))
 
     def _unlock(self, numbers: Iterable[int]) -> None:
@@ -312,6 +356,5 @@ def _number(key: object) -> int:
     return key if isinstance(key, int) else 0
 
 
-def _code(exc: BaseException) -> int:
-    """Find SQLite's primary result code; see sqlite.org/rescode.html."""
-    return getattr(exc, "sqlite_errorcode", 0) & _PRIMARY_CODE
+def _nothing(_: sqlite3.Connection) -> None:
+    """Read no more than it takes to know the file."""

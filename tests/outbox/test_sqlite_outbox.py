@@ -9,17 +9,19 @@ import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support.groups import bodies, group
 
 from algolia_events import AlgoliaEvents
-from algolia_events.errors import ConfigurationError, OutboxError
-from algolia_events.outbox import SQLiteOutbox, open_outbox
+from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
+from algolia_events.outbox import DeadLetter, SQLiteOutbox, open_outbox
 from algolia_events.outbox._sqlite_file import file_system_of
 
 EVERYTHING = (1_000_000, 1 << 40)
+MIB = 1024 * 1024
 
 
 @pytest.fixture
@@ -56,9 +58,15 @@ async def test_two_outboxes_of_one_process_exclude_each_other(outbox: SQLiteOutb
     assert (bodies(first), bodies(second), bodies(third)) == ([group("a").body], [group("b").body], [group("a").body])
 
 
+NO_DATABASE = b"this is no database, and never was " * 100
+
+
 @pytest.fixture
-def damaged(path: Path) -> Path:
-    path.write_bytes(b"this is no database, and never was " * 100)
+async def damaged(outbox: SQLiteOutbox, path: Path) -> Path:
+    """An outbox of which nothing is left."""
+    await outbox.open()
+    await outbox.aclose()
+    await asyncio.to_thread(path.write_bytes, NO_DATABASE)
     return path
 
 
@@ -87,6 +95,17 @@ async def test_a_file_that_breaks_while_it_is_used_is_moved_aside(outbox: SQLite
 
     assert bodies(await outbox.claim(*EVERYTHING)) == [group("after").body]
     assert outbox.notice is not None
+
+
+async def test_two_damaged_files_are_both_kept(damaged: Path) -> None:
+    outbox = SQLiteOutbox(damaged)
+
+    for _ in range(3):  # within the same second, nearly always
+        await asyncio.to_thread(damaged.write_bytes, NO_DATABASE)
+        await outbox.open()
+        await outbox.aclose()
+
+    assert [each.read_bytes() for each in damaged.parent.glob("*.corrupt-*")] == [NO_DATABASE] * 3
 
 
 async def test_what_another_process_moved_aside_is_noticed(outbox: SQLiteOutbox, path: Path) -> None:
@@ -305,3 +324,74 @@ async def test_an_exchange_that_fails_settles_nothing_and_holds_nothing(outbox: 
 
     assert bodies(kept) == [group("before").body, group("theirs").body]
     assert bodies(claimed) == bodies(rest) == [group("theirs").body]
+
+
+def letter(number: int, *, padding: int = 0) -> DeadLetter:
+    return DeadLetter(event=b'{"n":%d}' % number + b" " * padding, status=422, message="no", rejected_ms=number)
+
+
+async def test_dead_letters_never_keep_an_event_out(path: Path) -> None:
+    outbox = SQLiteOutbox(path, max_bytes=2 * MIB)
+
+    for number in range(0, 3000, 100):
+        await outbox.settle(rejected=[letter(number + n, padding=1000) for n in range(100)])
+    kept = await outbox.dead_letters(limit=3000)
+    await outbox.store([group("a", padding=MIB)])
+    await outbox.aclose()
+
+    assert [each.rejected_ms for each in kept] == list(range(3000 - len(kept), 3000))
+    assert 0.45 * MIB < sum(len(each.event) for each in kept) < 0.5 * MIB
+
+
+async def test_the_last_dead_letter_is_kept_however_large_and_counting_begins_anew_after_a_purge(path: Path) -> None:
+    outbox = SQLiteOutbox(path, max_bytes=2 * MIB)
+
+    await outbox.settle(rejected=[letter(1), letter(2, padding=MIB)])
+    large = await outbox.dead_letters()
+    await outbox.purge(events=False, dead_letters=True)
+    await outbox.settle(rejected=[letter(3), letter(4)])
+    small = await outbox.dead_letters()
+    await outbox.aclose()
+
+    assert [each.rejected_ms for each in large] == [2]
+    assert [each.rejected_ms for each in small] == [3, 4]
+
+
+async def test_a_log_that_a_reader_keeps_counts_until_he_goes(path: Path) -> None:
+    outbox = SQLiteOutbox(path, max_bytes=5 * MIB)
+    await outbox.open()
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM groups").fetchall()
+        stored = await _store_until_full(outbox)
+        size = sum(each.stat().st_size for each in path.parent.iterdir())
+    await outbox.store([group("after", padding=MIB)])
+    afterwards = sum(each.stat().st_size for each in path.parent.iterdir())
+    await outbox.aclose()
+
+    assert 10 < stored < 30
+    assert size < (5 + 16 + 2) * MIB
+    assert afterwards < 5 * MIB
+
+
+async def _store_until_full(outbox: SQLiteOutbox) -> int:
+    """Store and settle groups of a mebibyte, at most 60; return how many could be stored."""
+    for number in range(60):
+        try:
+            await outbox.store([group(str(number), padding=MIB)])
+        except OutboxFullError:
+            return number
+        await outbox.settle(done=await outbox.claim(*EVERYTHING))
+    return 60
+
+
+async def test_a_log_that_nobody_keeps_is_no_reason_to_be_full(path: Path) -> None:
+    outbox = SQLiteOutbox(path, max_bytes=40 * MIB)
+
+    for _ in range(2):
+        await outbox.store([group("a", padding=19 * MIB)])
+    sizes = await outbox.sizes()
+    await outbox.aclose()
+
+    assert sizes.groups == 2
