@@ -8,7 +8,7 @@ from typing import Final
 from cyclopts import App, CycloptsError, Parameter
 
 from algolia_events._version import __version__
-from algolia_events.cli._console import OK, USAGE, UsageError, note
+from algolia_events.cli._console import NOT_ALL_WELL, OK, USAGE, OutputError, UsageError, give_up_the_rest, note
 from algolia_events.errors import ConfigurationError
 
 _COMMANDS: Final = {
@@ -62,6 +62,11 @@ def run(arguments: Sequence[str]) -> int:
     except (UsageError, ConfigurationError) as exc:
         note(f"algolia-events: {exc}")
         return USAGE
+    except OutputError as exc:
+        note(f"algolia-events: {exc}")
+        return NOT_ALL_WELL
+    finally:
+        give_up_the_rest()
     return code if isinstance(code, int) else OK
 
 

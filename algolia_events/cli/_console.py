@@ -1,8 +1,9 @@
 """What every command shares: where words go, and the codes to exit with."""
 
-import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, TextIO
 
 OK: Final = 0
@@ -14,21 +15,70 @@ class UsageError(Exception):
     """The command was called with something that it cannot work with; the message says what to do."""
 
 
+class OutputError(Exception):
+    """The standard output takes nothing any more; the message says why."""
+
+
 def say(line: str) -> None:
-    """Write a result, one line, to the standard output."""
-    _write(sys.stdout, line)
+    """Write a result, one line, to the standard output; where nobody reads it any more (`| head`), that is all right.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with suppress(BrokenPipeError), _translated():
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+
+def say_bytes(lines: bytes) -> None:
+    """Write results as they are to the standard output, sooner or later.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        OutputError: it cannot be written.
+    """
+    with _translated():
+        sys.stdout.buffer.write(lines)
+
+
+def say_the_rest() -> None:
+    """Write what is still held back; errors as in `say_bytes`."""
+    with _translated():
+        sys.stdout.buffer.flush()
 
 
 def note(line: str) -> None:
-    """Write what is for people, one line, to the standard error."""
-    _write(sys.stderr, line)
+    """Write what is for people, one line, to the standard error; where that fails, there is nobody to tell."""
+    with suppress(OSError):
+        if sys.stderr is not None:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
 
-def _write(stream: TextIO, line: str) -> None:
+def give_up_the_rest() -> None:
+    """Drop what could not be written: the interpreter would try once more at its end, and fail with many words."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            _drop(stream)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    if sys.stdout is None:
+        raise OutputError("the standard output is closed")
     try:
-        stream.write(f"{line}\n")
-        stream.flush()
+        yield
     except BrokenPipeError:
-        # Whoever read it went away (`| head`); what is left in the buffer must not fail again at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _drop(sys.stdout)
+        raise
+    except OSError as exc:
+        raise OutputError(f"the standard output cannot be written: {exc.strerror}") from exc
+
+
+def _drop(stream: TextIO) -> None:
+    """Let go where nobody sees it what a stream still holds, and whatever comes."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -12,11 +12,16 @@ from algolia_events.cli._console import NOT_ALL_WELL, OK, say
 from algolia_events.cli._outbox_options import Outbox, with_outbox
 
 _Count = Annotated[int | None, Parameter(validator=validators.Number(gte=0))]
-_Seconds = Annotated[float | None, Parameter(validator=validators.Number(gt=0))]
+_Seconds = Parameter(validator=validators.Number(gt=0))
 
 
 def health(  # noqa: D417 - `_outbox_options` describes --outbox
-    *, outbox: Outbox = None, max_age: _Seconds = None, max_events: _Count = None, json: bool = False
+    *,
+    outbox: Outbox = None,
+    max_age: Annotated[float | None, _Seconds] = None,
+    max_events: _Count = None,
+    timeout: Annotated[float, _Seconds] = 3.0,
+    json: bool = False,
 ) -> int:
     """Say whether an outbox can be reached and is being emptied; exit with 0 if so, else with 1.
 
@@ -27,9 +32,10 @@ def health(  # noqa: D417 - `_outbox_options` describes --outbox
     Args:
         max_age: The oldest waiting event may be so many seconds old.
         max_events: So many events may wait.
+        timeout: How many seconds the answer may take.
         json: Answer with a JSON object.
     """
-    return with_outbox(outbox, partial(_judge, max_age, max_events, json))
+    return with_outbox(outbox, partial(_judge, max_age, max_events, json), timeout=timeout)
 
 
 async def _judge(max_age: float | None, max_events: int | None, as_json: bool, box: InspectableOutbox) -> int:  # noqa: FBT001 - bound by partial

@@ -1,6 +1,5 @@
 """`algolia-events outbox`: look into an outbox, and mend what is in it."""
 
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
@@ -13,7 +12,7 @@ from cyclopts import Parameter, validators
 from algolia_events._batching import SEPARATOR
 from algolia_events._groups import ClaimedGroup, DeadLetter
 from algolia_events.abc import InspectableOutbox
-from algolia_events.cli._console import NOT_ALL_WELL, OK, UsageError, note, say
+from algolia_events.cli._console import NOT_ALL_WELL, OK, UsageError, note, say, say_bytes, say_the_rest
 from algolia_events.cli._outbox_options import Outbox, with_outbox
 
 Action = Literal["stats", "list", "rejected", "retry", "export", "purge"]
@@ -59,7 +58,14 @@ def outbox(  # noqa: D417 - `_outbox_options` describes --outbox
     if action == "purge" and not yes:
         raise UsageError("purge deletes events for good; --yes says that you mean it")
     call = _Call(json=json, limit=limit, dead_letters=dead_letters)
-    return with_outbox(outbox, partial(_ACTIONS[action], call))
+    return with_outbox(outbox, partial(_act, _ACTIONS[action], call))
+
+
+async def _act(action: "_Action", call: _Call, box: InspectableOutbox) -> int:
+    code = await action(call, box)
+    if box.notice is not None:
+        note(f"algolia-events: {box.notice}")
+    return code
 
 
 async def _stats(call: _Call, box: InspectableOutbox) -> int:
@@ -98,9 +104,9 @@ async def _export(call: _Call, box: InspectableOutbox) -> int:
     count = 0
     try:
         async for event in _dead_events(box) if call.dead_letters else _waiting_events(box):
-            sys.stdout.buffer.write(event + b"\n")
+            say_bytes(event + b"\n")
             count += 1
-        sys.stdout.buffer.flush()
+        say_the_rest()
     except BrokenPipeError:
         return NOT_ALL_WELL
     note(f"{count} events exported; they are still in the outbox")
@@ -113,7 +119,8 @@ async def _purge(call: _Call, box: InspectableOutbox) -> int:
     return OK
 
 
-_ACTIONS: Final[Mapping[str, Callable[[_Call, InspectableOutbox], Awaitable[int]]]] = {
+_Action = Callable[[_Call, InspectableOutbox], Awaitable[int]]
+_ACTIONS: Final[Mapping[str, _Action]] = {
     "stats": _stats,
     "list": _list,
     "rejected": _rejected,

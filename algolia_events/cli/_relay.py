@@ -11,7 +11,7 @@ from cyclopts import Parameter, validators
 
 from algolia_events._relay import Relay
 from algolia_events.cli import _options
-from algolia_events.cli._console import NOT_ALL_WELL, OK, note, say
+from algolia_events.cli._console import NOT_ALL_WELL, OK, OutputError, note, say
 from algolia_events.cli._outbox_options import Outbox
 from algolia_events.cli._signals import on_stop_signal
 from algolia_events.config import QueueOptions
@@ -59,13 +59,13 @@ async def _run(worker: Relay, interval: float | None) -> int:
                 async with asyncio.timeout(interval):
                     await stopped.wait()
             if not stopped.is_set():
-                say(_figures(worker))
+                _tell(worker)
         try:
             stats = await worker.aclose()
         except OutboxError as exc:
             note(f"algolia-events: {exc}")
             return NOT_ALL_WELL
-    say(_figures(worker))
+    _tell(worker)
     return OK if not stats.in_flight else NOT_ALL_WELL
 
 
@@ -77,11 +77,19 @@ def _on_stats_signal(worker: Relay) -> Iterator[None]:
     if number is None:
         yield
         return
-    loop.add_signal_handler(number, lambda: say(_figures(worker)))
+    loop.add_signal_handler(number, _tell, worker)
     try:
         yield
     finally:
         loop.remove_signal_handler(number)
+
+
+def _tell(worker: Relay) -> None:
+    """Write the figures; where they cannot be written, events are sent all the same."""
+    try:
+        say(_figures(worker))
+    except OutputError as exc:
+        note(f"algolia-events: {exc}")
 
 
 def _figures(worker: Relay) -> str:
