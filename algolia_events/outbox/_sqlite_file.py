@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ _PAGE_BYTES: Final = 16 * 1024
 event writes two."""
 _CHECKPOINT_BYTES: Final = 12 * 1024 * 1024
 """How far the log grows before it is copied into the file: what has been sent by then is not copied at all."""
+_VACUUM_BYTES: Final = 64 * 1024 * 1024
+"""How much may be left in a file that is made smaller: it takes twice as much memory."""
 _NETWORK: Final = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
     | {"ocfs2", "orangefs", "pvfs2", "smb3", "smbfs", "virtiofs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"}
@@ -98,7 +101,7 @@ def refuse_foreign(path: Path) -> None:
         sqlite3.Error: it cannot be opened.
     """
     try:
-        look(path, lambda connection: check(connection, path))
+        look(path, lambda connection: check(connection, path), busy_seconds=_BUSY_SECONDS)
     except FileNotFoundError:
         return
     except sqlite3.DatabaseError as exc:
@@ -166,6 +169,7 @@ def alone(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file so that no other is needed, for a disk without any room; afterwards give back what is free in it.
 
     How to undo a transaction is only in memory: if the process dies in the middle of one, the file may be damaged.
+    Nothing is given back where much is left.
 
     Raises:
         OutboxError: somebody else has it open.
@@ -180,7 +184,16 @@ def alone(path: Path) -> Iterator[sqlite3.Connection]:
                 raise
             raise OutboxError(f"the disk of {path} is full, and others have the outbox open: stop them first") from exc
         yield connection
-        connection.execute("VACUUM")
+        page, pages, free = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
+        )
+        if (pages - free) * page <= _VACUUM_BYTES:
+            connection.execute("VACUUM")
+
+
+def has_room(path: Path) -> bool:
+    """Say whether the log can grow to its usual length on the disk."""
+    return shutil.disk_usage(path.parent).free >= LOG_BYTES
 
 
 def shorten_log(connection: sqlite3.Connection, path: Path) -> bool:

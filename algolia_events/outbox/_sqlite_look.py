@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
-from urllib.parse import quote
 
 _Result = TypeVar("_Result")
 _BUSY_SECONDS: Final = 2.0
@@ -26,7 +25,9 @@ class _State(NamedTuple):
     log_bytes: int
 
 
-def look(path: Path, read: Callable[[sqlite3.Connection], _Result]) -> tuple[_Result, bool]:
+def look(
+    path: Path, read: Callable[[sqlite3.Connection], _Result], *, busy_seconds: float = _BUSY_SECONDS
+) -> tuple[_Result, bool]:
     """Read from the file; say with it whether all could be read, which the log cannot be where nothing can be made.
 
     To read even, SQLite makes a log and an index of it where there are none. So a file without a log is read as if
@@ -39,7 +40,7 @@ def look(path: Path, read: Callable[[sqlite3.Connection], _Result]) -> tuple[_Re
     before = _state(path)
     if not before.log_bytes:
         try:
-            result = _read(path, _FROZEN, read)
+            result = _read(path, _FROZEN, read, busy_seconds)
         except sqlite3.DatabaseError:
             if _state(path) == before:
                 raise
@@ -47,11 +48,11 @@ def look(path: Path, read: Callable[[sqlite3.Connection], _Result]) -> tuple[_Re
             if _state(path) == before:
                 return result, True
     try:
-        return _read(path, "mode=ro", read), True
+        return _read(path, "mode=ro", read, busy_seconds), True
     except sqlite3.OperationalError as exc:
         if code(exc) not in _NOTHING_CAN_BE_MADE:
             raise
-        return _read(path, _FROZEN, read), False
+        return _read(path, _FROZEN, read, busy_seconds), False
 
 
 def log_bytes(path: Path) -> int:
@@ -67,9 +68,9 @@ def code(exc: BaseException | None) -> int:
     return getattr(exc, "sqlite_errorcode", 0) & _PRIMARY_CODE
 
 
-def _read(path: Path, mode: str, read: Callable[[sqlite3.Connection], _Result]) -> _Result:
-    address = f"file:{quote(str(path))}?{mode}"
-    with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+def _read(path: Path, mode: str, read: Callable[[sqlite3.Connection], _Result], busy_seconds: float) -> _Result:
+    address = f"{path.as_uri()}?{mode}"
+    with closing(sqlite3.connect(address, uri=True, timeout=busy_seconds, isolation_level=None)) as connection:
         return read(connection)
 
 

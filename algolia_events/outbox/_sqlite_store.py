@@ -95,17 +95,25 @@ class SQLiteStore:
         return self._attempt(self._retry_dead_letters)
 
     def purge(self, *, events: bool, dead_letters: bool) -> int:
-        """Delete what is asked for; rows that somebody holds stay."""
+        """Delete what is asked for; rows that somebody holds stay. On a full disk, give the space back to it."""
         self._look(_nothing)
         purge = partial(self._purge, events=events, dead_letters=dead_letters)
+        purged: int | None = None
         try:
-            return self._attempt(purge)
+            purged = self._attempt(purge)
         except OutboxError as exc:
             if code(exc.__cause__) not in _NO_ROOM:
                 raise
+        if purged is not None and files.has_room(self._path):
+            return purged
         self._disconnect()
-        with self._translated(), files.alone(self._path) as db:
-            return purge(db)
+        try:
+            with self._translated(), files.alone(self._path) as db:
+                return (purged or 0) + purge(db)
+        except OutboxError:
+            if purged is None:
+                raise
+        return purged
 
     def close(self) -> None:
         """Close the file, and give back what was claimed."""
@@ -334,8 +342,12 @@ class SQLiteStore:
         purged = 0
         if events:
             while groups := self._claim(db, 100_000, 64 * 1024 * 1024, {}):
+                try:
+                    self._settle(db, groups, (), ())
+                except BaseException:
+                    self._unlock(self._ours(groups))
+                    raise
                 purged += sum(group.count for group in groups)
-                self._settle(db, groups, (), ())
         if dead_letters:
             purged += db.execute("DELETE FROM rejected").rowcount
         return purged

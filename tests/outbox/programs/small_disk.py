@@ -15,7 +15,7 @@ from algolia_events.errors import OutboxError
 from algolia_events.outbox import DeadLetter, EventGroup, SQLiteOutbox
 
 DISK = Path(sys.argv[1])
-CLOSED, LOGGED, LOG_ONLY = (DISK / name / "events.db" for name in ("closed", "logged", "log-only"))
+CLOSED, LOGGED, LOG_ONLY, HELD = (DISK / name / "events.db" for name in ("closed", "logged", "log-only", "held"))
 
 
 def mount(*options: str) -> None:
@@ -36,7 +36,7 @@ def group(number: int) -> EventGroup:
 
 
 async def prepare() -> None:
-    for path in (CLOSED, LOGGED, LOG_ONLY):
+    for path in (CLOSED, LOGGED, LOG_ONLY, HELD):
         path.parent.mkdir()
     outbox = SQLiteOutbox(CLOSED)
     await outbox.store([group(number) for number in range(30)])
@@ -44,6 +44,7 @@ async def prepare() -> None:
     await outbox.settle(done=claimed, rejected=[DeadLetter(event=b"{}", status=422, message="no", rejected_ms=0)])
     await outbox.aclose()
     shutil.copy(CLOSED, LOGGED)
+    shutil.copy(CLOSED, HELD)
 
 
 async def leave_a_log() -> None:
@@ -66,14 +67,14 @@ async def seen(path: Path) -> list[object]:
     return [sizes.events, len(groups), len(letters), outbox.notice is not None]
 
 
-async def purged() -> list[object]:
-    outbox = SQLiteOutbox(CLOSED)
+async def purged(path: Path) -> list[object]:
+    outbox = SQLiteOutbox(path)
     free = os.statvfs(DISK).f_bavail
     try:
         count = await outbox.purge(events=True, dead_letters=False)
     except OutboxError as exc:
         return [str(exc)]
-    has_room = os.statvfs(DISK).f_bavail > free
+    has_room = os.statvfs(DISK).f_bavail > free  # after which something can be stored again
     await outbox.store([group(0)])
     sizes = await outbox.sizes()
     await outbox.aclose()
@@ -81,14 +82,19 @@ async def purged() -> list[object]:
 
 
 async def main() -> None:
+    holder = SQLiteOutbox(HELD)
+    await holder.open()
     fill()
-    found = {"full": [await seen(path) for path in (CLOSED, LOGGED, LOG_ONLY)], "purged": await purged()}
+    found = {"full": [await seen(path) for path in (CLOSED, LOGGED, LOG_ONLY)]}
+    held = await purged(HELD)
+    await holder.aclose()
+    found["purged"] = [held, await purged(HELD), await purged(CLOSED)]
     mount("remount", "ro")
     found["read-only"] = [await seen(path) for path in (CLOSED, LOGGED, LOG_ONLY)]
     print(json.dumps(found))  # noqa: T201
 
 
-mount("size=2m")
+mount("size=3m")
 asyncio.run(prepare())
 if (child := os.fork()) == 0:
     asyncio.run(leave_a_log())
