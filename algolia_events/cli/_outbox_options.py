@@ -20,6 +20,7 @@ Outbox = Annotated[
 
 
 _CLOSING_SECONDS: Final = 0.5
+"""After which closing is broken off: an outbox that does not answer would take seconds."""
 _PATIENCE_SECONDS: Final = 0.05
 """After which a task that was cancelled is cancelled once more."""
 

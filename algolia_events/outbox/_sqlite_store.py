@@ -26,6 +26,7 @@ _NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.
 """Errors of a disk where neither the log can grow nor its index be made."""
 _LETTERS_SHARE: Final = 4
 """Dead letters may take one part in so many of the bound, whatever comes in: they never keep an event out."""
+_WITHOUT_LOG: Final = "the outbox was read without its log, which needs room: what was stored last is not in it"
 _CANDIDATES: Final = 100
 """Rows that are looked at together in search of one to claim."""
 _WAIT_FOR_OPENING_SECONDS: Final = 10.0
@@ -161,7 +162,7 @@ class SQLiteStore:
             except FileNotFoundError as exc:
                 raise OutboxError(f"there is no outbox {self._path}") from exc
         if not is_all:
-            self.notice = "the outbox was read without its log, which needs room: what was stored last is not in it"
+            self.notice = _WITHOUT_LOG
         return result
 
     @contextmanager
@@ -182,6 +183,8 @@ class SQLiteStore:
         with self._opening():
             self._connection = files.connect(self._path, self._synchronous)
             file = self._identity()  # before anybody else may move it aside
+        if self.notice == _WITHOUT_LOG:
+            self.notice = None
         if file != self._file:  # what was claimed in another file would shadow rows of this one
             self._unlock(tuple(self._claimed))
             self._file = file

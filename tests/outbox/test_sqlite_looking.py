@@ -193,4 +193,6 @@ def test_a_disk_that_is_full_or_read_only_can_be_looked_into_and_a_purge_makes_r
     assert found["full"] == [closed, logged, without_log]
     assert "stop them first" in found["purged"][0][0]
     assert found["purged"][1:] == [[29, True, 1, 1]] * 2
+    assert "without its log" in found["without log"][0]
+    assert found["without log"][1] is None
     assert found["read-only"][:2] == [[1, 1, 1, False], logged]

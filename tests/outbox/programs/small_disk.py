@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from algolia_events.errors import OutboxError
 from algolia_events.outbox import DeadLetter, EventGroup, SQLiteOutbox
@@ -85,10 +86,16 @@ async def main() -> None:
     holder = SQLiteOutbox(HELD)
     await holder.open()
     fill()
-    found = {"full": [await seen(path) for path in (CLOSED, LOGGED, LOG_ONLY)]}
+    found: dict[str, list[Any]] = {"full": [await seen(path) for path in (CLOSED, LOGGED, LOG_ONLY)]}
+    reader = SQLiteOutbox(LOG_ONLY)
+    await reader.sizes()
     held = await purged(HELD)
     await holder.aclose()
     found["purged"] = [held, await purged(HELD), await purged(CLOSED)]
+    said = reader.notice
+    await reader.claim(1, 1)
+    found["without log"] = [said, reader.notice]
+    await reader.aclose()
     mount("remount", "ro")
     found["read-only"] = [await seen(path) for path in (CLOSED, LOGGED, LOG_ONLY)]
     print(json.dumps(found))  # noqa: T201
