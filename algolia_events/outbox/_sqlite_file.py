@@ -93,12 +93,10 @@ def locks_of(path: Path) -> Path:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raise `OutboxError` where something else lies at the path, and leave that as it is.
-
-    What cannot be read is taken for a damaged file of ours only where the file of our locks lies beside it.
+    """Raise `OutboxError` where the database of something else lies at the path, and leave that as it is.
 
     Raises:
-        sqlite3.Error: it cannot be opened.
+        sqlite3.Error: it cannot be opened; not where it is damaged, which the one who opens it will find.
     """
     try:
         look(path, lambda connection: check(connection, path), busy_seconds=_BUSY_SECONDS)
@@ -107,8 +105,6 @@ def refuse_foreign(path: Path) -> None:
     except sqlite3.DatabaseError as exc:
         if code(exc) not in BROKEN:
             raise
-        if not locks_of(path).exists():
-            raise OutboxError(f"{path} is no outbox; choose another path for it") from exc
 
 
 def check(connection: sqlite3.Connection, path: Path) -> bool:

@@ -58,13 +58,6 @@ async def _mend(outbox: SQLiteOutbox) -> None:
         await outbox.purge(events=True, dead_letters=True)
 
 
-async def _use(outbox: SQLiteOutbox) -> None:
-    with pytest.raises(OutboxError):
-        await outbox.open()
-    with pytest.raises(OutboxError):
-        await outbox.store([group("a")])
-
-
 @pytest.fixture(params=["text", "database", "database with a log"])
 def foreign(request: pytest.FixtureRequest, path: Path) -> Iterator[Path]:
     """Something that is not ours, and that others may read."""
@@ -82,7 +75,7 @@ def foreign(request: pytest.FixtureRequest, path: Path) -> Iterator[Path]:
         yield path
 
 
-@pytest.mark.parametrize("use", [_inspect, _mend, _use])
+@pytest.mark.parametrize("use", [_inspect, _mend])
 async def test_what_is_not_ours_is_refused_and_left_as_it_is(
     foreign: Path, use: Callable[[SQLiteOutbox], Awaitable[None]]
 ) -> None:
@@ -96,6 +89,36 @@ async def test_what_is_not_ours_is_refused_and_left_as_it_is(
     before.pop("events.db-shm", None)  # SQLite's memory, with the locks of those who read
     after.pop("events.db-shm", None)
     assert after == before
+
+
+@pytest.mark.parametrize("foreign", ["database", "database with a log"], indirect=True)
+async def test_somebody_elses_database_is_never_used(foreign: Path) -> None:
+    outbox = SQLiteOutbox(foreign)
+    before = contents(foreign.parent)
+
+    with pytest.raises(OutboxError, match="something else"):
+        await outbox.open()
+    with pytest.raises(OutboxError, match="something else"):
+        await outbox.store([group("a")])
+    await outbox.aclose()
+    after = contents(foreign.parent)
+
+    before.pop("events.db-shm", None)
+    after.pop("events.db-shm", None)
+    assert after == before
+
+
+async def test_what_is_no_database_is_moved_aside_by_whoever_wants_to_store(path: Path) -> None:
+    await asyncio.to_thread(path.write_bytes, NO_DATABASE)
+    outbox = SQLiteOutbox(path)
+
+    await outbox.store([group("a")])
+    sizes = await outbox.sizes()
+    await outbox.aclose()
+
+    assert [aside.read_bytes() for aside in path.parent.glob("events.db.corrupt-*")] == [NO_DATABASE]
+    assert str(outbox.notice).startswith("the outbox file was damaged; it was moved to ")
+    assert sizes.events == 1
 
 
 @pytest.mark.parametrize("use", [_inspect, _mend])
