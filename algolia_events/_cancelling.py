@@ -1,6 +1,7 @@
 """Tell whose a `CancelledError` is: it may come from what a task awaits, or have been held back for a while."""
 
 import asyncio
+from typing import Any, Final
 
 
 def cancels() -> int:
@@ -15,3 +16,16 @@ def cancel_again() -> None:
     if task is not None:
         task.uncancel()
         task.cancel()
+
+
+_ABANDONED: Final = "nobody waits for the outcome any more"
+
+
+def abandon(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task that may be waiting to learn what became of something, and shall wait for that no more."""
+    task.cancel(_ABANDONED)
+
+
+def is_abandoned(cancelled: asyncio.CancelledError) -> bool:
+    """Say whether it comes from `abandon()`: else what is under way is worth waiting for, even when cancelled."""
+    return cancelled.args == (_ABANDONED,)

@@ -142,7 +142,12 @@ class RedisOutbox:
         self._calls.append(call)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name="algolia_events.redis_outbox")
-        return await call.outcome.wait()
+        try:
+            return await call.outcome.wait()
+        except asyncio.CancelledError:
+            if not call.outcome.is_awaited and self._writing is not None:
+                self._writing.cancel()  # which goes on where others wait
+            raise
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         """Take groups to send; see `Outbox.claim`."""
@@ -271,11 +276,13 @@ class RedisOutbox:
         if beating is not None:
             beating.cancel()
             await asyncio.wait({beating})
-        with contextlib.suppress(RedisError, OSError, TimeoutError):  # what cannot be given back is taken, in time
-            await self._claims.give_all_back(connections)
-            process = self._claims.process
-            await connections.client.hdel(self._marks, process, f"{process}:letters")
-        await connections.aclose()
+        try:
+            with contextlib.suppress(RedisError, OSError, TimeoutError):  # what cannot be given back is taken, in time
+                await self._claims.give_all_back(connections)
+                process = self._claims.process
+                await connections.client.hdel(self._marks, process, f"{process}:letters")
+        finally:
+            await connections.aclose()
 
     # --- storing ---------------------------------------------------------------------------------------------------
 
@@ -283,12 +290,17 @@ class RedisOutbox:
         """Do what waits, and what comes to wait in the meantime: one script at a time, in order."""
         while self._calls:
             calls = [self._calls.popleft() for _ in range(len(self._calls))]
+            calls = [call for call in calls if call.outcome.is_awaited]
+            if not calls:
+                continue
             exchange = merged(calls)
             self._number += 1
             try:
                 try:
                     claimed = await self._exchange(exchange)
                 except asyncio.CancelledError:  # the loop ends: those who wait cannot do without the outcome
+                    if not any(call.outcome.is_awaited for call in calls):
+                        raise
                     claimed = await self._exchange(exchange)
             except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - it belongs to those who wait
                 for call in calls:

@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar, cast
 
 import anyio
 
-from algolia_events._cancelling import cancel_again
+from algolia_events._cancelling import cancel_again, is_abandoned
 
 _Result = TypeVar("_Result")
 _LONGEST_SECONDS: Final = 15.0
@@ -19,13 +19,15 @@ _LONGEST_SECONDS: Final = 15.0
 class Outcome(Generic[_Result]):
     """What comes of something under way, for one task to wait for.
 
-    It waits to the end, even when cancelled: what was done would be unknown otherwise.
+    It waits to the end, even when cancelled: what was done would be unknown otherwise. One that is abandoned does not.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Future[None] = self._loop.create_future()
         self._is_here = False
+        self.is_awaited = True
+        """Whether somebody still wants to know."""
         self._result: _Result | None = None
         self._error: BaseException | None = None
 
@@ -48,7 +50,7 @@ class Outcome(Generic[_Result]):
         """Give the result, or raise the error.
 
         A cancelled caller gets the result, if there is one within a bound, and its next wait raises `CancelledError`;
-        if it failed, that is raised at once.
+        if it failed, or the caller was abandoned, that is raised at once.
         """
         cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True) as bound:
@@ -56,7 +58,8 @@ class Outcome(Generic[_Result]):
                 try:
                     await self._news
                 except asyncio.CancelledError as exc:
-                    if bound.cancel_called:
+                    if bound.cancel_called or is_abandoned(exc):
+                        self.is_awaited = False
                         raise
                     cancelled = exc
                     bound.deadline = min(bound.deadline, anyio.current_time() + _LONGEST_SECONDS)
