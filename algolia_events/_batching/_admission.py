@@ -220,7 +220,7 @@ class Admission:
         """Make the open batch one that an event of `size` bytes may join, or say why there is none."""
         if self._closed is not None:
             return self._closed
-        if _is_too_large(size) or size > self._max_bytes:
+        if _is_too_large(size) or size > self._options.max_bytes:
             return DropReason.TOO_LARGE
         if not self._fits(1, size) and not self._make_room(1, size):
             return DropReason.QUEUE_FULL
@@ -238,7 +238,7 @@ class Admission:
 
     def can_ever_fit(self, size: int) -> bool:
         """Say whether an event of `size` bytes fits into a request, and into the queue when it is empty."""
-        return not _is_too_large(size + _SEPARATOR_BYTES) and size + _SEPARATOR_BYTES <= self._max_bytes
+        return not _is_too_large(size + _SEPARATOR_BYTES) and size + _SEPARATOR_BYTES <= self._options.max_bytes
 
     def _make_room(self, events: int, size: int) -> bool:
         """Let the oldest waiting events go until these fit; what is in flight cannot give way."""
