@@ -81,7 +81,7 @@ class QueueOptions:
     max_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_whole(1))
     """Bytes of encoded events held at most, those in flight included."""
     batch_events: int = attrs.field(default=1000, validator=_whole(1, _limits.MAX_EVENTS_PER_REQUEST))
-    """Events in a request at most."""
+    """Events in a request at most. A group that another process has stored in an outbox leaves whole."""
     batch_bytes: int = attrs.field(default=1_900_000, validator=_whole(1, _limits.MAX_REQUEST_BYTES - 1))
     """Bytes of a request's body, envelope included, that a batch aims to stay within. One event that is larger
     goes alone, as long as the server's limit allows it."""
