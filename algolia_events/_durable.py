@@ -1,51 +1,29 @@
 """The event queue in front of a durable outbox: an intake that stores, and a line that sends what is stored."""
 
 import asyncio
-import math
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
-from algolia_events._batching import SEPARATOR as _SEPARATOR
-from algolia_events._batching import Batch, IntakeBatcher, Settlement
-from algolia_events._clock import Clock
-from algolia_events._codec._peek import event_timestamp
-from algolia_events._durable_parts import IntakeReporter, OwnLine
+from algolia_events._batching import Batch, Settlement
+from algolia_events._durable_parts import OwnLine
 from algolia_events._feeder import Feeder
 from algolia_events._groups import EventGroup
 from algolia_events._line import Line
-from algolia_events._queue import EventQueue
-from algolia_events._retry import Failed, Gate, Outcome, Stored
+from algolia_events._retry import Failed, Moved, Outcome
 from algolia_events._runner import Runner
-from algolia_events._waiting import sleep_until
+from algolia_events._storing import StoringQueue
 from algolia_events.abc import Hook, Outbox
 from algolia_events.config import QueueOptions, RetryOptions, seconds
-from algolia_events.errors import (
-    AlgoliaEventsError,
-    ConfigurationError,
-    OutboxError,
-    OutboxFullError,
-)
+from algolia_events.errors import AlgoliaEventsError, ConfigurationError
 from algolia_events.events import Event
 from algolia_events.reports import DeliveryReport, Health, HealthState, QueueStats
 
-_COMMIT_LINGER: Final = 0.05
-"""In seconds: how long an event waits for company in its commit, and all that a `kill -9` can cost `track()`."""
-_OPENING_SECONDS: Final = 1.0
-"""How long `start()` waits for the outbox to open; a slower one goes on opening, and memory takes in meanwhile."""
-_STORE_RETRY_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 1.0
-"""How often a failing outbox is looked at that nobody stores anything in."""
-_LAST_SECONDS: Final = 5.0
-"""What storing may take when the loop ends under us."""
 
-
-class DurableQueue(EventQueue):
+class DurableQueue(StoringQueue):
     """An `EventQueue` whose events are safe in an outbox before they are sent.
 
     `track()` is as in memory; what it takes in is stored within some 50 ms, and `put()` returns once that is done. If
@@ -56,9 +34,6 @@ class DurableQueue(EventQueue):
         outbox: where events are stored, and claimed from.
         options, others: as for `EventQueue`.
     """
-
-    _batcher: IntakeBatcher
-    _reporter: IntakeReporter
 
     def __init__(
         self,
@@ -71,52 +46,16 @@ class DurableQueue(EventQueue):
         **others: Any,
     ) -> None:
         options, retry, hooks = options or QueueOptions(), retry or RetryOptions(), tuple(hooks)
-        self._outbox = outbox
         self._line_options = options
         self._line = None if deliver is None else OwnLine(deliver, options=options, retry=retry, hooks=hooks, **others)
-        super().__init__(
-            deliver or _nowhere,
-            options=attrs.evolve(options, linger=min(options.linger, _COMMIT_LINGER)),
-            # Its gate is about the outbox alone, which is on this machine or next to it.
-            retry=attrs.evolve(retry, backoff_cap=min(retry.backoff_cap, _STORE_RETRY_SECONDS)),
-            hooks=hooks,
-            **others,
-        )
+        super().__init__(deliver or _nowhere, outbox, options=options, retry=retry, hooks=hooks, **others)
 
     def _start_afresh(self) -> None:
         super()._start_afresh()
-        self._origin = secrets.token_hex(8)
         self._feeder: Feeder | None = None
-        self._stored_ever = 0
-        self._sent_ever = 0
-        self._problem: str | None = None
-        self._told_of_problem = False
-        self._store_at = -math.inf
-        self._looking: asyncio.Task[None] | None = None
-        self._closing: asyncio.Task[DeliveryReport] | None = None
+        self._leans_on_line = False
 
-    def _make_batcher(self, gate: Gate) -> IntakeBatcher:
-        return IntakeBatcher(self._options, gate, timestamp_of=event_timestamp)
-
-    def _make_reporter(self, hooks: Iterable[Hook], clock: Clock) -> IntakeReporter:
-        return IntakeReporter(hooks, clock)
-
-    # --- taking in -----------------------------------------------------------------------------------------------
-
-    async def put(self, event: Event | Mapping[str, Any]) -> None:
-        """Take an event in, wait for room where there is none, and return once it is stored.
-
-        While the outbox fails, it returns once Algolia has accepted the event.
-
-        Raises:
-            InvalidEventError: the mapping breaks a rule.
-            EventRejectedError: the outbox failed, and the server refused the event.
-            EventDroppedError: it was given up, with the reason, before it was stored.
-            ClientClosedError: the queue was closed before there was room.
-        """
-        verdict: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
-        await self._admit(event, verdict, hasten=True)
-        (await verdict).raise_unless_kept()
+    # --- sending -------------------------------------------------------------------------------------------------
 
     async def submit(self, event: Event | Mapping[str, Any]) -> "asyncio.Future[Settlement]":
         """Send an event past the outbox, since a verdict is wanted; see `EventQueue.submit`."""
@@ -132,117 +71,36 @@ class DurableQueue(EventQueue):
         self._ensure_runner()
         return self._line
 
-    # --- storing -------------------------------------------------------------------------------------------------
-
-    async def start(self) -> None:
-        """Open the outbox and start the background tasks; to do so twice does no harm.
-
-        An outbox that is away is no reason not to start.
-
-        Raises:
-            WrongLoopError: it runs in another loop already.
-            ClientClosedError: the queue was closed.
-            ConfigurationError: the outbox can never work here.
-        """
-        await super().start()
-        opening = asyncio.create_task(self._open(), name="algolia_events.opening")
-        await asyncio.wait({opening}, timeout=_OPENING_SECONDS)
-        if opening.done():
-            opening.result()
-
-    async def _open(self) -> None:
-        try:
-            await self._outbox.open()
-        except OutboxError as exc:
-            self._store_failed(str(exc))
-
-    async def _deliver_batch(self, batch: Batch) -> Outcome:
-        """Store a batch; where that fails, let it go on to Algolia from memory, as far as there is room for it."""
-        if self._problem is None or self._clock.monotonic() >= self._store_at:
-            try:
-                await self._store(self._group(batch))
-            except OutboxFullError as exc:  # whoever sends will make room: to pass the others would gain nothing
-                self._store_failed(str(exc), pause=0.0)
-                return Failed(reason=str(exc), ambiguous=False)
-            except Exception as exc:  # noqa: BLE001 - an outbox of somebody else's may raise anything
-                self._store_failed(_words(exc))
-            else:
-                self._store_succeeded(batch.count)
-                return Stored()
-        moved = None if self._line is None else self._line.take_over(batch)
-        return moved or Failed(reason=str(self._problem), ambiguous=False)
-
     async def _store(self, group: EventGroup) -> None:
         if self._feeder is None:
-            await self._outbox.store([group])
+            await super()._store(group)
         else:
             await self._feeder.store([group])
 
-    def _group(self, batch: Batch) -> EventGroup:
-        return EventGroup(
-            body=_SEPARATOR.join(batch.pieces), count=batch.count, oldest_ms=batch.oldest_ms, origin=self._origin
-        )
+    def _past_the_outbox(self, batch: Batch) -> Moved | None:
+        """Have a batch sent from memory, as far as the line has room for it."""
+        if self._line is None:
+            return None
+        self._leans_on_line = True
+        moved = self._line.take_over(batch)
+        return moved and Moved(lambda batch: self._hand_over(moved, batch))
 
-    def _store_succeeded(self, events: int) -> None:
-        self._stored_ever += events
-        self._problem = None
-        self._tell_state()
+    def _hand_over(self, moved: Moved, batch: Batch) -> None:
+        moved.take_over(batch)
+        assert self._line is not None  # noqa: S101
+        self._batcher.leave_room_for(*self._line.held())
 
-    def _store_failed(self, words: str, *, pause: float = _STORE_RETRY_SECONDS) -> None:
-        self._store_at = self._clock.monotonic() + pause
-        self._problem = words
-        self._tell_state()
-        looking = self._looking
-        if looking is None or looking.done() or looking.get_loop() is not asyncio.get_running_loop():
-            self._looking = asyncio.create_task(self._look_again(), name="algolia_events.looking")
-
-    async def _look_again(self) -> None:
-        """Look from time to time whether the outbox works again; what waits to be stored shows that by itself."""
-        while self._problem is not None:
-            await sleep_until(self._clock, self._clock.monotonic() + _LOOK_SECONDS)
-            with self._lock:
-                is_empty = self._batcher.is_empty()
-            if is_empty:
-                await self._look()
-
-    async def _look(self) -> None:
-        retry_at = self._store_at
-        with suppress(Exception):  # the reason is known; an outbox of somebody else's may raise anything
-            await self._outbox.open()
-            if self._store_at == retry_at:  # nothing has failed in the meantime
-                self._store_succeeded(0)
-
-    def _tell_state(self) -> None:
-        """Report that the outbox fails, or works again, whichever of the two tasks has found out."""
-        fails = self._outbox_problem() is not None
-        if fails is not self._told_of_problem:
-            self._told_of_problem = fails
-            self._reporter.tell_state(self.health())
-
-    def _outbox_problem(self) -> str | None:
-        return self._problem or (self._feeder.problem if self._feeder is not None else None)
-
-    async def _cancelled(self) -> None:
-        """Store what waits, since the loop ends under us; what cannot be stored stays on the books as pending."""
+    def _line_turned(self) -> None:
+        """Let what waits here have the room that the line has got again."""
+        if self._line is None or not self._leans_on_line:
+            return
+        held = self._line.held()
+        self._leans_on_line = held != (0, 0)
         with self._lock:
-            batches = self._batcher.take_all()
-        outcome: Outcome = Failed(reason="the event loop has ended", ambiguous=False)
-        try:
-            async with asyncio.timeout(_LAST_SECONDS):
-                if batches:
-                    await self._outbox.store([self._group(batch) for batch in batches])
-                outcome = Stored()
-        except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - the cancellation goes on after this
-            self._problem = _words(exc)
-        with self._lock:
-            for batch in batches:
-                if isinstance(outcome, Stored):
-                    self._stored_ever += batch.count
-                    self._batcher.settle(batch, outcome, now=0.0, jitter=0.0)
-                else:
-                    self._batcher.interrupt(batch, ambiguous=False)
-
-    # --- sending -------------------------------------------------------------------------------------------------
+            self._batcher.leave_room_for(*held)
+            self._batcher.gate.reopen()
+        self._waiters.look_again()
+        self._wake()
 
     def _ensure_runner(self) -> Runner:
         runner = super()._ensure_runner()
@@ -260,6 +118,7 @@ class DurableQueue(EventQueue):
                     turned=self._tell_state,
                     before=feeder,
                 )
+                line.on_room = self._line_turned
         return runner
 
     def _sent(self, kind: str, by_origin: Mapping[str, int]) -> None:
@@ -268,7 +127,7 @@ class DurableQueue(EventQueue):
         if not ours or kind == "given_back":
             return
         with self._lock:
-            self._sent_ever += self._batcher.sent(kind, ours)
+            self._batcher.sent(kind, ours)
 
     async def flush(self, timeout: float | timedelta | None = None) -> DeliveryReport:  # noqa: ASYNC109 - as EventQueue.flush()
         """Store what has been tracked so far, send what this process can get hold of, and wait until it is settled.
@@ -284,10 +143,10 @@ class DurableQueue(EventQueue):
         return self._report(timed_out=rest.timed_out or not in_time)
 
     async def _drain(self, deadline: float | None, *, while_it_works: bool) -> bool:
-        target = self._stored_ever
+        target = self._batcher.stored_ever
         assert self._feeder is not None  # noqa: S101
         return await self._feeder.drain(
-            lambda: self._sent_ever >= target, deadline=deadline, while_it_works=while_it_works
+            lambda: self._batcher.sent_ever >= target, deadline=deadline, while_it_works=while_it_works
         )
 
     def _remaining(self, deadline: float | None) -> float | None:
@@ -296,7 +155,8 @@ class DurableQueue(EventQueue):
     async def aclose(self, timeout: float | timedelta | None = None) -> DeliveryReport:  # noqa: ASYNC109 - as EventQueue.aclose()
         """Take no more events, store what there is, send what can be sent, and leave the rest in the outbox.
 
-        Sending ends as soon as the server fails: what is stored is safe. See `EventQueue.aclose`.
+        Sending ends as soon as the server fails: what is stored is safe. What cannot be stored in time is dropped, as
+        "ambiguous" where the outbox has not said what became of it. See `EventQueue.aclose`.
         """
         allowed = self._options.shutdown_timeout if timeout is None else seconds(timeout)
         deadline = self._clock.monotonic() + allowed
@@ -308,6 +168,23 @@ class DurableQueue(EventQueue):
         return self._closing.result()
 
     async def _close(self, deadline: float) -> DeliveryReport:
+        ending = [task for task in (self._looking, self._opening) if task is not None and not task.done()]
+        for task in ending:
+            task.cancel()
+        async with self._outbox.given_until(self._clock, deadline):
+            timed_out = await self._end(deadline)
+            if ending:
+                await asyncio.wait(ending)
+            try:
+                await self._outbox.aclose()
+            except AlgoliaEventsError as exc:  # nothing depends on it any more
+                self._problem = str(exc)
+        late = self._clock.monotonic() >= deadline and self._batcher.sent_ever < self._batcher.stored_ever
+        self._final_report = self._report(timed_out=timed_out or late)
+        return self._final_report
+
+    async def _end(self, deadline: float) -> bool:
+        """Store, send and settle what can be; return whether time ran out."""
         intake = await super().aclose(self._remaining(deadline))
         timed_out = intake.timed_out
         if self._line is not None and self._feeder is not None:
@@ -319,15 +196,7 @@ class DurableQueue(EventQueue):
             line = await self._line.aclose(self._remaining(deadline))
             timed_out = timed_out or line.timed_out
             await self._feeder.close()
-        if self._looking is not None:
-            self._looking.cancel()
-        try:
-            await self._outbox.aclose()
-        except Exception as exc:  # noqa: BLE001 - nothing depends on it any more
-            self._problem = _words(exc)
-        late = self._clock.monotonic() >= deadline and self._sent_ever < self._stored_ever
-        self._final_report = self._report(timed_out=timed_out or late)
-        return self._final_report
+        return timed_out
 
     def reopen(self) -> None:
         """Try again at once; see `EventQueue.reopen`."""
@@ -336,6 +205,9 @@ class DurableQueue(EventQueue):
             self._line.reopen()
 
     # --- the books -----------------------------------------------------------------------------------------------
+
+    def _outbox_problem(self) -> str | None:
+        return self._problem or (self._feeder.problem if self._feeder is not None else None)
 
     def stats(self) -> QueueStats:
         """Take the counters of both ledgers, each at one moment; from any thread."""
@@ -376,7 +248,3 @@ class DurableQueue(EventQueue):
 async def _nowhere(_: bytes) -> Outcome:
     """Stand in for the sending that is left to others; nothing gets here."""
     return Failed(reason="this client only stores", ambiguous=False)
-
-
-def _words(exc: BaseException) -> str:
-    return str(exc) if isinstance(exc, AlgoliaEventsError) else f"the outbox raised {type(exc).__name__}"

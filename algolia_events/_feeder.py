@@ -9,9 +9,9 @@ from typing import Final
 from algolia_events._batching import Batch, Claim, Gathering, Settlement, Verdicts
 from algolia_events._clock import Clock, Handle
 from algolia_events._groups import ClaimedGroup, EventGroup
+from algolia_events._guarded import GuardedOutbox, UnansweredError, words
 from algolia_events._line import Line
 from algolia_events._waiting import time_limit
-from algolia_events.abc import ExchangingOutbox, Outbox
 from algolia_events.config import QueueOptions
 from algolia_events.errors import AlgoliaEventsError
 
@@ -40,7 +40,7 @@ class Feeder:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: GuardedOutbox,
         line: Line,
         *,
         options: QueueOptions,
@@ -50,7 +50,7 @@ class Feeder:
         before: "Feeder | None" = None,
     ) -> None:
         self._outbox = outbox
-        self._exchange = outbox.exchange if isinstance(outbox, ExchangingOutbox) else None
+        self._exchange = outbox.exchange if outbox.exchanges else None
         self._line = line
         self._options = options
         self._clock = clock
@@ -100,7 +100,7 @@ class Feeder:
         """Store groups; where the outbox can, settle and claim in the same step, so that nothing is read back.
 
         Raises:
-            OutboxError: nothing was stored; an outbox of somebody else's may raise anything.
+            OutboxError: nothing was stored, unless it is an `UnansweredError`.
         """
         events = sum(group.count for group in groups)
         self._stored_at = self._clock.monotonic()
@@ -163,6 +163,8 @@ class Feeder:
 
         `while_it_works` gives up as soon as the server or the outbox fails.
         """
+        if deadline is not None and self._clock.monotonic() >= deadline:
+            return enough()  # what began now would be broken off at once, and might have arrived all the same
         look = self._looks
         self._claim_at = -math.inf
         self._awake.set()
@@ -296,8 +298,10 @@ class Feeder:
         self._claiming += room
         try:
             groups = await self._outbox.claim(events, size)
-        except Exception as exc:  # noqa: BLE001 - an outbox of somebody else's may raise anything
-            self._failed(exc)
+        except AlgoliaEventsError as exc:
+            if isinstance(exc, UnansweredError):  # time is up: what began now would be broken off at once
+                self.stop()
+            self.failed(exc)
             return
         finally:
             self._claiming -= room
@@ -343,7 +347,7 @@ class Feeder:
             self._can_write = False
             if not isinstance(exc, Exception):
                 raise
-            self._failed(exc)
+            self.failed(exc)
             self._line.hold_slots(0)  # what goes past a failing outbox needs them
         else:
             self._gives_back = False
@@ -360,11 +364,11 @@ class Feeder:
             self.problem = None
             self._turned()
 
-    def _failed(self, exc: Exception) -> None:
-        words = str(exc) if isinstance(exc, AlgoliaEventsError) else f"the outbox raised {type(exc).__name__}"
-        news, self.problem = self.problem is None, words
+    def failed(self, exc: Exception) -> None:
+        """Note that the outbox fails, until it works."""
+        news, self.problem = self.problem is None, words(exc)
         if news:
-            _log.warning("algolia_events.outbox_failed", extra={"reason": words})
+            _log.warning("algolia_events.outbox_failed", extra={"reason": self.problem})
             self._turned()
 
 

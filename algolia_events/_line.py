@@ -16,7 +16,7 @@ class Line(EventQueue):
     """An `EventQueue` that also sends claims, and says what becomes of them.
 
     Args as `EventQueue`; `on_claim` is told of each settlement that concerns a claim, `on_turn` whenever there may be
-    room for more. Both are called in the event loop, and may be set until it is started.
+    room for more claims, `on_room` for more of ours. All are called in the event loop.
     """
 
     _batcher: LineBatcher
@@ -24,6 +24,7 @@ class Line(EventQueue):
     def __init__(self, *args: Any, **options: Any) -> None:
         self.on_claim: ClaimListener = _ignore
         self.on_turn: Callable[[], None] = _ignore
+        self.on_room: Callable[[], None] = _ignore
         super().__init__(*args, **options)
 
     def _make_batcher(self, gate: Gate) -> LineBatcher:
@@ -60,9 +61,13 @@ class Line(EventQueue):
             return self._batcher.has_slot
 
     def take_over(self, batch: Batch) -> Moved | None:
-        """Offer to send a batch that could not be stored; None without room for it."""
+        """Offer to send a batch that could not be stored; None without room for it.
+
+        No more is taken over than of claims, so that the rest waits where the bounds and the overflow policy are seen
+        to.
+        """
         with self._lock:
-            if self._closed_for is not None or not self._batcher.has_room_for(batch):
+            if not self.room_for_claims() or not self._batcher.has_room_for(batch):
                 return None
         return Moved(self._take_over)
 
@@ -70,6 +75,11 @@ class Line(EventQueue):
         with self._lock:
             self._batcher.take_over(batch)
         self._ensure_runner().look_again()
+
+    def held(self) -> tuple[int, int]:
+        """Count the events of this process that are held, and their bytes."""
+        with self._lock:
+            return self._batcher.pending, self._batcher.pending_bytes
 
     def ensure_started(self) -> None:
         """Start the background task in the running loop, unless it runs; errors as `start()`."""
@@ -126,6 +136,7 @@ class Line(EventQueue):
                 self.on_claim(settlement.batch.claim, settlement, settlement.batch)
         super()._after_turn(settlements)
         self.on_turn()
+        self.on_room()
 
 
 def _ignore(*_: object) -> None:

@@ -12,11 +12,12 @@ import anyio
 
 from algolia_events._clock import Clock, SystemClock
 from algolia_events._feeder import Feeder
+from algolia_events._guarded import GuardedOutbox, UnansweredError
 from algolia_events._insights import InsightsApi, aiohttp_transport
 from algolia_events._line import Line
 from algolia_events._retry import Outcome
 from algolia_events.abc import Hook, Outbox
-from algolia_events.config import QueueOptions, RetryOptions, checked_credentials, insights_url_for
+from algolia_events.config import QueueOptions, RetryOptions, checked_credentials, insights_url_for, seconds
 from algolia_events.errors import ConfigurationError, OutboxError
 from algolia_events.outbox import open_outbox
 from algolia_events.reports import Health, HealthState, SendingStats
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 _REQUIRED_VARIABLES: Final = ("ALGOLIA_APP_ID", "ALGOLIA_API_KEY", "ALGOLIA_OUTBOX")
+_OPENING_SECONDS: Final = 1.0
+"""How long `start()` waits for the outbox to open; a slower one is tried again and again once the relay works."""
 
 
 class Relay:
@@ -92,9 +95,10 @@ class Relay:
 
     async def aclose(self, timeout: float | timedelta | None = None) -> SendingStats:  # noqa: ASYNC109 - as EventQueue.aclose()
         """Claim no more, wait for the answers under way (`QueueOptions.shutdown_timeout`), give back the rest."""
-        stats = await self._work.aclose(timeout)
-        await self._transport.aclose()
-        return stats
+        try:
+            return await self._work.aclose(timeout)
+        finally:
+            await self._transport.aclose()
 
     def stats(self) -> SendingStats:
         """Take the counters, all at one moment."""
@@ -129,20 +133,28 @@ class RelayWork:
     ) -> None:
         self._options = options or QueueOptions()
         self._clock = clock or SystemClock()
-        self._outbox = outbox
+        self._outbox = GuardedOutbox(outbox)
         self._line = Line(deliver, options=self._options, clock=self._clock, **others)
         self._feeder: Feeder | None = None
         self._closing: asyncio.Task[SendingStats] | None = None
 
     async def start(self) -> None:
         """Begin; see `Relay.start`."""
-        with suppress(OutboxError):  # the feeder tries again, and health says so
-            await self._outbox.open()
+        if self._feeder is not None:
+            return
+        problem: OutboxError | None = None
+        try:
+            async with self._outbox.given_until(self._clock, self._clock.monotonic() + _OPENING_SECONDS):
+                await self._outbox.open()
+        except OutboxError as exc:
+            problem = exc
         await self._line.start()
-        if self._feeder is None:
+        if self._feeder is None:  # somebody else may have been quicker
             self._feeder = Feeder(
                 self._outbox, self._line, options=self._options, clock=self._clock, booked=lambda _kind, _counts: None
             )
+            if problem is not None:
+                self._feeder.failed(problem)  # it tries again, and notices when it works
 
     async def drain(self) -> None:
         """Send what can be found now."""
@@ -151,20 +163,23 @@ class RelayWork:
 
     async def aclose(self, timeout: float | timedelta | None = None) -> SendingStats:  # noqa: ASYNC109 - as EventQueue.aclose()
         """End; see `Relay.aclose`."""
+        deadline = self._clock.monotonic() + (self._options.shutdown_timeout if timeout is None else seconds(timeout))
         if self._closing is None or self._closing.cancelled():
-            self._closing = asyncio.create_task(self._close(timeout))
+            self._closing = asyncio.create_task(self._close(deadline))
         if not self._closing.done():
             await asyncio.wait({self._closing})
         return self._closing.result()
 
-    async def _close(self, timeout: float | timedelta | None) -> SendingStats:  # noqa: ASYNC109 - as above
-        if self._feeder is not None:
-            self._feeder.stop()
-        self._line.give_back()
-        await self._line.aclose(timeout)
-        if self._feeder is not None:
-            await self._feeder.close()
-        await self._outbox.aclose()
+    async def _close(self, deadline: float) -> SendingStats:
+        async with self._outbox.given_until(self._clock, deadline):
+            if self._feeder is not None:
+                self._feeder.stop()
+            self._line.give_back()
+            await self._line.aclose(max(0.0, deadline - self._clock.monotonic()))
+            if self._feeder is not None:
+                await self._feeder.close()
+            with suppress(UnansweredError):  # what was claimed is taken over by others, once it is seen to be free
+                await self._outbox.aclose()
         return self.stats()
 
     def stats(self) -> SendingStats:

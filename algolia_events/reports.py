@@ -21,9 +21,10 @@ class DropReason(enum.StrEnum):
     CLOSED = "closed"
     """Tracked after `aclose()`."""
     SHUTDOWN = "shutdown"
-    """Still waiting when the time given to `aclose()` was over."""
+    """Neither sent nor stored when the time given to `aclose()` was over."""
     AMBIGUOUS = "ambiguous"
-    """Its request was broken off when bytes may have left: it may have arrived, and was not sent again."""
+    """Its request was broken off when bytes may have left, and it was not sent again; or the queue closed before the
+    outbox had said whether it keeps it. It may have arrived, or may yet."""
     FILTERED = "filtered"
     """`before_send` said so."""
     SAMPLED = "sampled"
@@ -111,9 +112,10 @@ class QueueStats:
     pending: int
     """Waiting or in flight in this process."""
     stored: int
-    """Safe in the durable outbox and not sent yet by this process."""
+    """Known to be safe in the durable outbox, and not sent by this process; another may have."""
     possible_duplicates: int
-    """Sent again although the first request may have arrived."""
+    """Sent again by this process although the first request may have arrived, or sent from memory although the outbox
+    had kept them and said that it failed."""
     pending_bytes: int
     """What the pending events take on the wire."""
     in_flight: int

@@ -1,12 +1,39 @@
 """The batcher in front of an outbox: its batches are stored, and may be sent by us later."""
 
+from collections import Counter
+from typing import Any
+
 from algolia_events._batching._batch import Batch
 from algolia_events._batching._batcher import Batcher
+from algolia_events._batching._settlement import Settlement
+from algolia_events._retry import Outcome
 from algolia_events.reports import DropReason
 
 
 class IntakeBatcher(Batcher):
     """Has a third stage after waiting and in flight: stored, and not sent yet by this process."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sent_early: Counter[str] = Counter()
+        self.stored_ever = 0
+        """Events known to have been stored, whatever has become of them since."""
+
+    @property
+    def sent_early(self) -> int:
+        """Events that have been sent from the outbox, while it has not said yet that they are stored."""
+        return self._sent_early.total()
+
+    @property
+    def sent_ever(self) -> int:
+        """How many of those have been sent, or given up, since."""
+        return self.stored_ever - self.ledger.stored
+
+    def leave_room_for(self, events: int, size: int) -> None:
+        """Take in as much less than the bounds allow as others hold of them: so many events, and bytes."""
+        self._max_events = max(0, self._options.max_events - events)
+        self._max_bytes = max(0, self._options.max_bytes - size)
+        self._measure_room()
 
     def interrupt(self, batch: Batch, *, ambiguous: bool) -> None:  # noqa: ARG002 - see below
         """Bring a batch back whose storing was broken off: an outbox breaks off only what it has not kept."""
@@ -20,19 +47,40 @@ class IntakeBatcher(Batcher):
         self._in_flight.update(batches)
         return batches
 
-    def sent(self, kind: str, count: int) -> int:
+    def settle(self, batch: Batch, outcome: Outcome, *, now: float, jitter: float) -> Settlement:
+        """Book what came of storing a batch; see `Batcher.settle`."""
+        stored_before = self.ledger.stored
+        settlement = super().settle(batch, outcome, now=now, jitter=jitter)
+        self.stored_ever += self.ledger.stored - stored_before
+        self._book_early()
+        return settlement
+
+    def sent(self, kind: str, count: int) -> None:
         """Move events of ours from stored to what has become of them: "delivered", "rejected" or a `DropReason`.
 
-        Returns how many were known to be stored. The others were stored although that seemed to fail, and are booked
-        where they went instead: they have been sent twice.
+        They may have been sent before the outbox has said that they are stored: those are booked once it has. Where it
+        says that they are not, or has said so, they are booked where they went instead: they have been sent twice.
         """
-        known = min(count, self.ledger.stored)
-        self.ledger.possible_duplicates += count - known
-        self.ledger.stored -= known
+        self._sent_early[kind] += count
+        self._book_early()
+
+    def _book_early(self) -> None:
+        for kind in tuple(self._sent_early):
+            self._move(kind, min(self._sent_early[kind], self.ledger.stored))
+        storing = sum(batch.count for batch in self._in_flight)
+        for kind in tuple(self._sent_early):
+            twice = min(self._sent_early[kind], self.sent_early - storing)
+            if twice > 0:
+                self._sent_early[kind] -= twice
+                self.ledger.possible_duplicates += twice
+        self._sent_early += Counter()  # keeps what is more than 0
+
+    def _move(self, kind: str, count: int) -> None:
+        self._sent_early[kind] -= count
+        self.ledger.stored -= count
         if kind == "delivered":
-            self.ledger.delivered += known
+            self.ledger.delivered += count
         elif kind == "rejected":
-            self.ledger.rejected += known
-        else:
-            self.ledger.dropped[DropReason(kind)] += known
-        return known
+            self.ledger.rejected += count
+        elif count:
+            self.ledger.dropped[DropReason(kind)] += count

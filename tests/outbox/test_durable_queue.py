@@ -15,7 +15,7 @@ from algolia_events._durable import DurableQueue
 from algolia_events._retry import Accepted
 from algolia_events.abc import Hook, Outbox
 from algolia_events.config import QueueOptions, RetryOptions
-from algolia_events.errors import ConfigurationError, EventRejectedError, OutboxError
+from algolia_events.errors import ConfigurationError, EventRejectedError, OutboxError, OutboxFullError
 from algolia_events.outbox import ClaimedGroup, EventGroup, MemoryOutbox
 from algolia_events.reports import Health, HealthState, QueueStats
 from algolia_events.sandbox import Hang, Sandbox, Status
@@ -262,9 +262,107 @@ async def test_without_outbox_and_server_the_bound_holds_and_all_is_counted() ->
 
     check_books(during)
     check_books(algolia.stats())
-    assert 100 <= during.pending <= 200
-    assert sum(during.dropped.values()) == 1000 - during.pending
+    assert during.pending == 100
+    assert during.dropped == {"queue_full": 900}
     assert (report.dropped, report.pending, report.delivered) == (1000, 0, 0)
+
+
+async def test_what_memory_sends_past_a_failing_outbox_makes_room_for_whoever_waits() -> None:
+    async with Sandbox() as sandbox, client(sandbox, MoodyOutbox(fails=True), max_events=20, batch_events=5) as algolia:
+        await asyncio.wait_for(asyncio.gather(*(algolia.events.put(event(number)) for number in range(200))), 30)
+
+    assert sorted(names(sandbox), key=int) == [str(number) for number in range(200)]
+
+
+async def test_the_oldest_give_way_while_outbox_and_server_fail(clock: HandClock) -> None:
+    answer = asyncio.Event()
+    sent: list[bytes] = []
+
+    async def deliver(body: bytes) -> Accepted:
+        await answer.wait()
+        return await take(body, sent)
+
+    options = QueueOptions(max_events=100, batch_events=10, in_flight=1, overflow="drop-oldest")
+    queue = DurableQueue(deliver, MoodyOutbox(fails=True), clock=clock, options=options)
+    await queue.start()
+    for number in range(1000):
+        queue.track(event(number))
+        await turns(2)
+    held = queue.stats()
+    answer.set()
+    await pass_time(clock, 10.0)
+    await queue.aclose()
+
+    check_books(held)
+    assert held.pending == 100
+    assert b'"999"' in sent[-1]
+    assert b"".join(sent).count(b'"objectIDs"') == 100
+
+
+@pytest.mark.parametrize("deliver", [True, False], ids=["sends", "only stores"])
+async def test_a_batch_larger_than_the_outbox_is_cut(clock: HandClock, deliver: bool) -> None:
+    outbox = MemoryOutbox(max_bytes=10_000)
+    sent: list[bytes] = []
+    queue = DurableQueue(
+        partial(take, sent=sent) if deliver else None, outbox, clock=clock, options=QueueOptions(linger=0.1)
+    )
+    await queue.start()
+
+    for number in range(500):
+        queue.track(event(number))
+    await pass_time(clock, 30.0)
+    health, stats, sizes = queue.health(), queue.stats(), await outbox.sizes()
+    report = await queue.aclose(0 if not deliver else None)
+
+    check_books(stats)
+    if deliver:
+        assert (health.ok, report.delivered, report.dropped) == (True, 500, 0)
+        assert b"".join(sent).count(b'"objectIDs"') == 500
+    else:
+        assert stats.stored == sizes.events > 0
+        assert sizes.bytes > 5000
+        assert (health.state, health.reason) == (HealthState.DEGRADED, "the outbox is at its bound of 10000 bytes")
+
+
+async def test_what_never_fits_into_the_outbox_goes_past_it() -> None:
+    """One event that is larger than the bound."""
+    outbox = MemoryOutbox(max_bytes=100)
+
+    async with Sandbox() as sandbox, client(sandbox, outbox) as algolia:
+        for number in range(3):
+            algolia.events.track(event(number))
+        await sandbox.wait_for(3)
+        health = algolia.health()
+        report = await algolia.events.flush(10)
+
+    check_books(algolia.stats())
+    assert (report.delivered, report.dropped) == (3, 0)
+    assert health.state is HealthState.DEGRADED
+
+
+async def test_an_outbox_full_of_dead_letters_is_passed_with_whole_batches(clock: HandClock) -> None:
+    outbox = LetteredOutbox()
+    sent: list[bytes] = []
+    queue = DurableQueue(partial(take, sent=sent), outbox, clock=clock, options=QueueOptions(batch_events=100))
+    await queue.start()
+
+    for number in range(500):
+        queue.track(event(number))
+    await turns()
+    health = queue.health()
+    await pass_time(clock, 10.0)
+    report = await queue.aclose()
+
+    assert (report.delivered, report.dropped) == (500, 0)
+    assert len(sent) == 5
+    assert health.state is HealthState.DEGRADED
+
+
+class LetteredOutbox(MemoryOutbox):
+    """Has no room, although it holds no event."""
+
+    async def store(self, groups: Sequence[EventGroup]) -> None:
+        raise OutboxFullError(1 << 20)
 
 
 async def test_a_full_outbox_holds_back_and_goes_on_when_there_is_room() -> None:

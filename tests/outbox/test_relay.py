@@ -1,7 +1,7 @@
 """The relay sends what others stored, side by side with others, and leaves what it cannot send."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from support.clock import HandClock
@@ -10,8 +10,9 @@ from support.groups import events_in, group
 from algolia_events._relay import Relay, RelayWork
 from algolia_events._retry import Accepted, Failed, Outcome
 from algolia_events.config import QueueOptions, RetryOptions
-from algolia_events.errors import ConfigurationError
-from algolia_events.outbox import MemoryOutbox
+from algolia_events.errors import ConfigurationError, OutboxError
+from algolia_events.outbox import ClaimedGroup, MemoryOutbox
+from algolia_events.reports import HealthState
 from algolia_events.sandbox import Sandbox, Status
 
 HOUR = 3600.0
@@ -88,3 +89,41 @@ async def test_an_outage_of_an_hour_costs_nothing_and_ends_with_the_oldest_first
     assert (stats.claimed - stats.given_back, stats.accepted) == (stored, stored)
     order = [int(body[body.index(b'"name":"') + 8 :][:7]) for body in sent]
     assert order == sorted(order)
+
+
+class AwayOutbox(MemoryOutbox):
+    """Cannot be reached until it is there."""
+
+    is_there = False
+
+    async def open(self) -> None:
+        if not self.is_there:
+            raise OutboxError("the outbox is away")
+
+    async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
+        if not self.is_there:
+            raise OutboxError("the outbox is away")
+        return await super().claim(max_events, max_bytes)
+
+
+async def test_it_says_that_the_outbox_is_away_until_it_works(clock: HandClock) -> None:
+    outbox = AwayOutbox()
+
+    async def deliver(_: bytes) -> Outcome:
+        return Accepted()
+
+    work = RelayWork(deliver, outbox, clock=clock)
+    await work.start()
+    at_once = work.health()
+    clock.advance(60)
+    await spin()
+    later = work.health()
+    outbox.is_there = True
+    clock.advance(1)
+    await spin()
+    after = work.health()
+    await work.aclose()
+
+    assert (at_once.state, at_once.reason) == (HealthState.DEGRADED, "the outbox is away")
+    assert later == at_once
+    assert after.ok

@@ -1,0 +1,240 @@
+"""The part of a durable queue that stores what comes in, and knows whether the outbox works."""
+
+import asyncio
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import attrs
+
+from algolia_events._batching import SEPARATOR as _SEPARATOR
+from algolia_events._batching import Batch, IntakeBatcher, Settlement
+from algolia_events._clock import Clock
+from algolia_events._codec._peek import event_timestamp
+from algolia_events._durable_parts import IntakeReporter
+from algolia_events._groups import EventGroup
+from algolia_events._guarded import GuardedOutbox, UnansweredError, words
+from algolia_events._queue import EventQueue
+from algolia_events._retry import Failed, Gate, Moved, Outcome, Stored, TooLarge
+from algolia_events._waiting import sleep_until
+from algolia_events.abc import Hook, Outbox
+from algolia_events.config import QueueOptions, RetryOptions
+from algolia_events.errors import AlgoliaEventsError, ConfigurationError, OutboxError, OutboxFullError
+from algolia_events.events import Event
+from algolia_events.reports import DeliveryReport
+
+_COMMIT_LINGER: Final = 0.05
+"""In seconds: how long an event waits for company in its commit, and all that a `kill -9` can cost `track()`."""
+_OPENING_SECONDS: Final = 1.0
+"""How long `start()` waits for the outbox to open; a slower one goes on opening, and memory takes in meanwhile."""
+_STORE_RETRY_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 1.0
+"""How often a failing outbox is looked at that nobody stores anything in."""
+_LAST_SECONDS: Final = 5.0
+"""What storing may take when the loop ends under us."""
+_LARGE_SHARE: Final = 1 / 8
+"""Of a bound: what is larger, and does not fit into an outbox that holds nothing, fits when it is cut."""
+_TOO_LARGE: Final = 413
+
+
+class StoringQueue(EventQueue):
+    """An `EventQueue` whose batches go into an outbox; `DurableQueue` is this, and what sends them from there.
+
+    Args:
+        deliver: as for `EventQueue`, for what does not go through the outbox.
+        outbox: where events are stored.
+        options, retry, others: as for `EventQueue`.
+    """
+
+    _batcher: IntakeBatcher
+    _reporter: IntakeReporter
+
+    def __init__(
+        self,
+        deliver: Callable[[bytes], Awaitable[Outcome]],
+        outbox: Outbox,
+        *,
+        options: QueueOptions,
+        retry: RetryOptions,
+        **others: Any,
+    ) -> None:
+        self._given_outbox = outbox
+        super().__init__(
+            deliver,
+            options=attrs.evolve(options, linger=min(options.linger, _COMMIT_LINGER)),
+            # Its gate is about the outbox alone, which is on this machine or next to it.
+            retry=attrs.evolve(retry, backoff_cap=min(retry.backoff_cap, _STORE_RETRY_SECONDS)),
+            **others,
+        )
+
+    def _start_afresh(self) -> None:
+        super()._start_afresh()
+        self._outbox = GuardedOutbox(self._given_outbox)
+        self._origin = secrets.token_hex(8)
+        self._problem: str | None = None
+        self._told_of_problem = False
+        self._store_at = -math.inf
+        self._looking: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[ConfigurationError | None] | None = None
+        self._closing: asyncio.Task[DeliveryReport] | None = None
+
+    def _make_batcher(self, gate: Gate) -> IntakeBatcher:
+        return IntakeBatcher(self._options, gate, timestamp_of=event_timestamp)
+
+    def _make_reporter(self, hooks: Iterable[Hook], clock: Clock) -> IntakeReporter:
+        return IntakeReporter(hooks, clock)
+
+    # --- taking in -----------------------------------------------------------------------------------------------
+
+    async def put(self, event: Event | Mapping[str, Any]) -> None:
+        """Take an event in, wait for room where there is none, and return once it is stored.
+
+        While the outbox fails, it returns once Algolia has accepted the event.
+
+        Raises:
+            InvalidEventError: the mapping breaks a rule.
+            EventRejectedError: the outbox failed, and the server refused the event.
+            EventDroppedError: it was given up, with the reason, before it was stored.
+            ClientClosedError: the queue was closed before there was room.
+        """
+        verdict: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
+        await self._admit(event, verdict, hasten=True)
+        (await verdict).raise_unless_kept()
+
+    # --- storing -------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the outbox and start the background tasks; to do so twice does no harm.
+
+        An outbox that is away is no reason not to start.
+
+        Raises:
+            WrongLoopError: it runs in another loop already.
+            ClientClosedError: the queue was closed.
+            ConfigurationError: the outbox can never work here.
+        """
+        await super().start()
+        opening = self._opening = asyncio.create_task(self._open(), name="algolia_events.opening")
+        await asyncio.wait({opening}, timeout=_OPENING_SECONDS)
+        if opening.done() and not opening.cancelled() and (wrong := opening.result()) is not None:
+            raise wrong
+
+    async def _open(self) -> ConfigurationError | None:
+        """Open the outbox, or note why that fails; return what can never work."""
+        try:
+            await self._outbox.open()
+        except (OutboxError, ConfigurationError) as exc:
+            self._store_failed(str(exc))
+            return exc if isinstance(exc, ConfigurationError) else None
+        return None
+
+    async def _deliver_batch(self, batch: Batch) -> Outcome:
+        """Store a batch; where that fails, let it go on to Algolia from memory, as far as there is room for it."""
+        if self._problem is None or self._clock.monotonic() >= self._store_at:
+            try:
+                await self._store(self._group(batch))
+            except UnansweredError as exc:  # the queue closes
+                with self._lock:
+                    was_kept = self._batcher.sent_early >= batch.count
+                return Stored() if was_kept else Failed(reason=str(exc), ambiguous=True)
+            except OutboxFullError as exc:
+                outcome = await self._without_room(batch, exc)
+                if outcome is not None:
+                    return outcome
+            except AlgoliaEventsError as exc:
+                self._store_failed(str(exc))
+            else:
+                self._store_succeeded()
+                return Stored()
+        return self._past_the_outbox(batch) or Failed(reason=str(self._problem), ambiguous=False)
+
+    async def _without_room(self, batch: Batch, full: OutboxFullError) -> Outcome | None:
+        """Say what becomes of a batch that an outbox at its bound refuses; None if it may go past it."""
+        if batch.size <= full.max_bytes and await self._makes_room():
+            self._store_failed(str(full), pause=0.0)
+            return Failed(reason=str(full), ambiguous=False)
+        if batch.count > 1 and batch.size > full.max_bytes * _LARGE_SHARE:
+            return TooLarge(_TOO_LARGE, str(full))  # which cuts it
+        self._store_failed(str(full))
+        return None
+
+    async def _makes_room(self) -> bool:
+        """Whether the outbox holds what somebody will send: to pass those events would gain nothing."""
+        try:
+            return (await self._outbox.sizes()).events > 0
+        except AlgoliaEventsError:
+            return True
+
+    async def _store(self, group: EventGroup) -> None:
+        await self._outbox.store([group])
+
+    def _past_the_outbox(self, batch: Batch) -> Moved | None:  # noqa: ARG002 - who only stores has no other way
+        """Have a batch sent from memory, as far as there is room for it there."""
+        return None
+
+    def _group(self, batch: Batch) -> EventGroup:
+        return EventGroup(
+            body=_SEPARATOR.join(batch.pieces), count=batch.count, oldest_ms=batch.oldest_ms, origin=self._origin
+        )
+
+    def _store_succeeded(self) -> None:
+        self._problem = None
+        self._tell_state()
+
+    def _store_failed(self, words: str, *, pause: float = _STORE_RETRY_SECONDS) -> None:
+        self._store_at = self._clock.monotonic() + pause
+        self._problem = words
+        self._tell_state()
+        looking = self._looking
+        if self._closing is not None:
+            return
+        if looking is None or looking.done() or looking.get_loop() is not asyncio.get_running_loop():
+            self._looking = asyncio.create_task(self._look_again(), name="algolia_events.looking")
+
+    async def _look_again(self) -> None:
+        """Look from time to time whether the outbox works again; what waits to be stored shows that by itself."""
+        while self._problem is not None:
+            await sleep_until(self._clock, self._clock.monotonic() + _LOOK_SECONDS)
+            with self._lock:
+                is_empty = self._batcher.is_empty()
+            if is_empty:
+                await self._look()
+
+    async def _look(self) -> None:
+        retry_at = self._store_at
+        with suppress(AlgoliaEventsError):  # the reason is known
+            await self._outbox.open()
+            if self._store_at == retry_at:  # nothing has failed in the meantime
+                self._store_succeeded()
+
+    def _tell_state(self) -> None:
+        """Report that the outbox fails, or works again, whichever of the two tasks has found out."""
+        fails = self._outbox_problem() is not None
+        if fails is not self._told_of_problem:
+            self._told_of_problem = fails
+            self._reporter.tell_state(self.health())
+
+    def _outbox_problem(self) -> str | None:
+        """Say why the outbox cannot be used, as far as is known."""
+        return self._problem
+
+    async def _cancelled(self) -> None:
+        """Store what waits, since the loop ends under us; what cannot be stored stays on the books as pending."""
+        with self._lock:
+            batches = self._batcher.take_all()
+        outcome: Outcome = Failed(reason="the event loop has ended", ambiguous=False)
+        try:
+            async with asyncio.timeout(_LAST_SECONDS):
+                if batches:
+                    await self._outbox.store([self._group(batch) for batch in batches])
+                outcome = Stored()
+        except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - the cancellation goes on after this
+            self._problem = words(exc)
+        with self._lock:
+            for batch in batches:
+                if isinstance(outcome, Stored):
+                    self._batcher.settle(batch, outcome, now=0.0, jitter=0.0)
+                else:
+                    self._batcher.interrupt(batch, ambiguous=False)
