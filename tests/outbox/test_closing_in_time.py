@@ -1,8 +1,10 @@
 """Closing ends when its time is up, whatever the outbox does, and leaves nothing behind in the loop."""
 
 import asyncio
+import os
 import socket
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.applications import ROOT
 from support.groups import group
 from support.rigs import until
 
@@ -213,3 +216,24 @@ async def test_what_a_relay_could_not_settle_is_on_its_books() -> None:
     assert (stats.claimed, stats.accepted, stats.in_flight) == (2, 2, 0)
     assert (await outbox.sizes()).events == 2
     assert our_tasks() == []
+
+
+async def test_the_command_says_that_the_outbox_is_silent_and_ends_on_sigterm() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        outbox = f"redis://:secret@127.0.0.1:{silent.getsockname()[1]}/0"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "algolia_events.cli", "relay", "--timeout", "0.1", "--outbox", outbox),
+            env={**os.environ, "PYTHONPATH": str(ROOT), "ALGOLIA_APP_ID": "APP", "ALGOLIA_API_KEY": "key"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        words = await asyncio.wait_for(process.stderr.readline(), 60)
+        begun = time.monotonic()
+        process.terminate()
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
+        seconds = time.monotonic() - begun
+
+    assert words == b"the relay works; the outbox has not answered in time\n"
+    assert errors == b""
+    assert seconds < SOON
