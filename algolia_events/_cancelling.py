@@ -3,6 +3,9 @@
 import asyncio
 from typing import Any, Final
 
+ENDS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends a program, or a coroutine. Whatever else code of somebody else's raises is a failure of that code."""
+
 
 def cancels() -> int:
     """Count how often the running task was asked to end, and has not taken note."""

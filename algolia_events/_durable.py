@@ -160,15 +160,22 @@ class DurableQueue(StoringQueue):
         """
         allowed = self._options.shutdown_timeout if timeout is None else seconds(timeout)
         deadline = self._clock.monotonic() + allowed
-        if self._closing is None or self._closing.cancelled():
-            self._ensure_runner()  # in the wrong loop this raises, before anything has changed
-            self._closing = asyncio.create_task(self._close(deadline), name="algolia_events.closing")
-        if not self._closing.done():
-            await asyncio.wait({self._closing})
-        return self._closing.result()
+        while True:
+            if self._closing is None or self._closing.cancelled():
+                if self._final_report is None:
+                    self._ensure_runner()  # in the wrong loop this raises, before anything has changed
+                self._closing = asyncio.create_task(self._close(deadline), name="algolia_events.closing")
+            closing = self._closing
+            if not closing.done():
+                await asyncio.wait({closing})
+            if not closing.cancelled():  # else somebody has cancelled that task, and not us
+                return closing.result()
 
     async def _close(self, deadline: float) -> DeliveryReport:
-        ending = [task for task in (self._looking, self._opening) if task is not None and not task.done()]
+        loop = asyncio.get_running_loop()  # tasks of one that was closed never end
+        ending = [
+            task for task in (self._looking, self._opening) if task and not task.done() and task.get_loop() is loop
+        ]
         for task in ending:
             task.cancel()
         async with self._outbox.given_until(self._clock, deadline):
@@ -231,6 +238,7 @@ class DurableQueue(StoringQueue):
                 in_flight=line.in_flight,
                 requests=self._line.requests,
                 sending=self._line.sending_stats(),
+                callback_errors=intake.callback_errors + self._line.hook_errors,
             )
 
     def health(self) -> Health:

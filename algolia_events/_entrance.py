@@ -125,7 +125,7 @@ class Entrance(ABC):
         try:
             async with time_limit(self._clock, self._deadline(timeout)):
                 await self._admit(event, verdict, hasten=True)
-                settlement = await self._waiters.verdict(verdict)
+                settlement = await verdict
         except TimeoutError:
             raise TimeoutError(f"no verdict on the event within {timeout} seconds") from None
         settlement.raise_unless_kept()

@@ -120,6 +120,11 @@ class Line(EventQueue):
             return self._batcher.sending_stats()
 
     @property
+    def hook_errors(self) -> int:
+        """How often a hook has raised that was told of what is sent."""
+        return self._reporter.hook_errors
+
+    @property
     def requests(self) -> int:
         """Requests begun so far, for whatever they carried."""
         return self._batcher.ledger.requests + self._batcher.sending.requests

@@ -6,6 +6,7 @@ import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
+from typing import Final
 
 import attrs
 
@@ -25,6 +26,9 @@ from algolia_events.errors import (
     WrongLoopError,
 )
 from algolia_events.reports import DeliveryReport, DropReason, Health, HealthState, QueueStats
+
+_BEGIN_AGAIN_SECONDS: Final = 0.05
+"""How long after its end the background task begins again where something else than us has ended it."""
 
 
 class EventQueue(Entrance):
@@ -133,6 +137,8 @@ class EventQueue(Entrance):
             runner.close(deadline)
             # A cancelled waiter leaves the task alone; a cancelled task is begun again, since events wait for it.
             await asyncio.wait({runner.task})
+            if self._final_report is None:
+                await asyncio.sleep(_BEGIN_AGAIN_SECONDS)
         return self._final_report
 
     def reopen(self) -> None:
@@ -180,8 +186,15 @@ class EventQueue(Entrance):
         return self._runner
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
-        """Begin the background task again where it alone was cancelled: with its loop, all who wait would be."""
-        if task.cancelled() and self._final_report is None and self._waiters.are_there:
+        """Begin the background task again, soon, where it was ended from outside: what is tracked waits for it.
+
+        Not at once: where the whole loop ends it is too late for that, and what ended it may do so again.
+        """
+        if self._final_report is None:
+            task.get_loop().call_later(_BEGIN_AGAIN_SECONDS, self._begin_again, task)
+
+    def _begin_again(self, ended: "asyncio.Task[None]") -> None:
+        if self._final_report is None and self._runner is not None and self._runner.task is ended:
             self._ensure_runner()
 
     async def _deliver_batch(self, batch: Batch) -> Outcome:

@@ -1,12 +1,12 @@
 """Tells people and hooks what the queue does, without ever standing in its way."""
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from algolia_events._batching import Settlement
+from algolia_events._cancelling import ENDS
 from algolia_events._clock import Clock
 from algolia_events.abc import Hook
 from algolia_events.errors import ConfigurationError
@@ -14,6 +14,8 @@ from algolia_events.reports import DropReason, Health, HealthState, QueueStats
 
 _log: Final = logging.getLogger("algolia_events")
 _SECONDS_BETWEEN_WARNINGS: Final = 30.0
+_telling: Final = threading.local()
+"""Whether this thread is telling hooks something just now; a queue may have several reporters."""
 _METHODS: Final = tuple(name for name in vars(Hook) if not name.startswith("_"))
 
 
@@ -33,7 +35,6 @@ class Reporter:
         self._quiet_until: dict[str, float] = {}
         self._unsaid: dict[str, tuple[str, int, dict[str, Any]]] = {}
         self._failed_hooks: set[tuple[int, str]] = set()
-        self._telling = threading.local()
         self.hook_errors: int = 0
         """How often a hook has raised."""
         self.hears_tracked: bool = any(_listens(hook, "tracked") for hook in self._hooks)
@@ -44,17 +45,19 @@ class Reporter:
 
         What hooks cause themselves, none of them hears of: it might have no end.
         """
-        if getattr(self._telling, "now", False):
+        if getattr(_telling, "now", False):
             return
-        self._telling.now = True
+        _telling.now = True
         try:
             for hook in self._hooks:
                 try:
                     getattr(hook, name, _ignore)(*what)
-                except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever a hook does, the sender goes on
+                except ENDS:
+                    raise
+                except BaseException:  # noqa: BLE001 - whatever else a hook does, the sender goes on
                     self._hook_failed(hook, name)
         finally:
-            self._telling.now = False
+            _telling.now = False
 
     def _hook_failed(self, hook: Hook, name: str) -> None:
         self.hook_errors += 1

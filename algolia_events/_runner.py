@@ -13,7 +13,7 @@ import attrs
 
 from algolia_events import _limits
 from algolia_events._batching import Batch, Batcher, Settlement
-from algolia_events._cancelling import cancels
+from algolia_events._cancelling import ENDS, cancels
 from algolia_events._clock import Clock
 from algolia_events._codec._peek import user_tokens
 from algolia_events._reporting import Reporter
@@ -226,7 +226,7 @@ class Runner:
                 gone |= {offset for offset, event in some if core.screen.has_opted_out(*user_tokens(event))}
         except BaseException:
             with core.lock:
-                core.batcher.interrupt(batch, ambiguous=False)
+                core.batcher.withdraw(batch, set(), DropReason.OPTED_OUT)
             raise
         if gone:
             with core.lock:
@@ -237,7 +237,9 @@ class Runner:
     async def _deliver(self, batch: Batch) -> Outcome:
         try:
             return await self._core.deliver(batch)
-        except (Exception, asyncio.CancelledError) as exc:
+        except ENDS:
+            raise
+        except BaseException as exc:
             if isinstance(exc, asyncio.CancelledError) and cancels():
                 raise
             return Failed(reason=f"the transport raised {type(exc).__name__}", ambiguous=True)

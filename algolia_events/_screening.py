@@ -1,12 +1,12 @@
 """Decides which events go in at all: the application's own filter, sampling, and users who have opted out."""
 
-import asyncio
 import inspect
 import logging
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from algolia_events._cancelling import ENDS
 from algolia_events._codec import parse_event
 from algolia_events.errors import ConfigurationError
 from algolia_events.events import Event
@@ -33,7 +33,7 @@ class Screen:
             raise ConfigurationError(f"sample_rate must be a number from 0 to 1, not {sample_rate!r}")
         callbacks: dict[str, object] = {"before_send": before_send, "opted_out": opted_out}
         for name, callback in callbacks.items():
-            if callback is not None and (not callable(callback) or inspect.iscoroutinefunction(callback)):
+            if callback is not None and (not callable(callback) or _is_async(callback)):
                 raise ConfigurationError(f"{name} must be a function that is not async: it is called within track()")
         self._before_send = before_send
         self._sample_rate = sample_rate
@@ -66,7 +66,9 @@ class Screen:
             return event
         try:
             result = self._before_send(event)
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - it is the application's code, and the request goes on
+        except ENDS:
+            raise
+        except BaseException:  # noqa: BLE001 - it is the application's code, and the request goes on
             self._failed("before_send")
             return DropReason.FILTERED
         if result is None:
@@ -79,7 +81,9 @@ class Screen:
             return False
         try:
             return any(self._opted_out(token) for token in tokens if token is not None)
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - as above
+        except ENDS:
+            raise
+        except BaseException:  # noqa: BLE001 - as above
             self._failed("opted_out")
             return True
 
@@ -94,3 +98,7 @@ class Screen:
         if name not in self._failed_callbacks:
             self._failed_callbacks.add(name)
             _log.exception("algolia_events.callback_failed", extra={"callback": name})
+
+
+def _is_async(callback: object) -> bool:
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__)

@@ -232,9 +232,11 @@ class StoringQueue(EventQueue):
                 outcome = Stored()
         except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - the cancellation goes on after this
             self._problem = words(exc)
+        settled: list[Settlement] = []
         with self._lock:
             for batch in batches:
                 if isinstance(outcome, Stored):
-                    self._batcher.settle(batch, outcome, now=0.0, jitter=0.0)
+                    settled.append(self._batcher.settle(batch, outcome, now=0.0, jitter=0.0))
                 else:
                     self._batcher.interrupt(batch, ambiguous=False)
+        self._after_turn(settled)

@@ -43,22 +43,6 @@ class Waiters:
         """Held by whoever is the next to get room; it is fair, so what is put first goes in first."""
         self._for_room: asyncio.Future[None] | None = None
         self._for_settling: list[tuple[int, asyncio.Future[None]]] = []
-        self._for_verdicts: set[asyncio.Future[Settlement]] = set()
-
-    @property
-    def are_there(self) -> bool:
-        """Whether somebody waits who was not cancelled."""
-        waiting: list[asyncio.Future[Any] | None] = [*self._for_verdicts, self._for_room]
-        waiting += [waiter for _, waiter in self._for_settling]
-        return any(future is not None and not future.done() for future in waiting)
-
-    async def verdict(self, future: "asyncio.Future[Settlement]") -> Settlement:
-        """Wait for what becomes of one event."""
-        self._for_verdicts.add(future)
-        try:
-            return await future
-        finally:
-            self._for_verdicts.discard(future)
 
     async def room(self) -> None:
         """Wait until there may be room; only for the holder of `turn`."""

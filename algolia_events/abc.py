@@ -52,7 +52,7 @@ class Hook:
     def batch_settled(self, events: int, result: str, seconds: float) -> None:
         """An attempt is over.
 
-        `result` is "accepted", "refused", "too_large", "failed", "blocked", or "interrupted" by the end of the queue.
+        `result` is "accepted", "refused", "too_large", "failed", "blocked", or "interrupted" from outside.
         """
 
     def rejected(self, event: bytes, status: int, message: str) -> None:

@@ -552,7 +552,11 @@ async def test_a_hook_that_raises_is_counted_and_logged_once(
     ]
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+class Panic(BaseException):
+    """What some extension modules raise."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError, Panic])
 async def test_a_transport_that_raises_anything_costs_no_event(sandbox: Sandbox, error: type[BaseException]) -> None:
     attempts: list[bytes] = []
 

@@ -45,6 +45,8 @@ class Admission:
         self._in_flight: set[Batch] = set()
         self._sealed_events = 0
         self._sealed_bytes = 0
+        self._changes = 0
+        """How often a batch was sealed or an event gave way: what a signal handler that tracks can do to the line."""
         self._dropped: list[Settlement] = []
         self._untold = {DropReason.QUEUE_FULL: 0, DropReason.AMBIGUOUS: 0}
         """How many events gave way, nobody waiting for them, since `dropped()` was last called."""
@@ -69,7 +71,6 @@ class Admission:
         if self.open.count >= self.open.milestone:  # a signal handler raised before that was seen to
             self._pass_milestone(self.open)
         size = len(text) + _SEPARATOR_BYTES
-        count = self.open.count
         if self.open.size + size > self._room:
             refused = self._clear_the_way(size)
             if refused is not None:
@@ -80,8 +81,15 @@ class Admission:
         batch = self.open
         if stamp < batch.oldest_ms:  # noqa: PLR1730 - min() would cost five times as much, once an event
             batch.oldest_ms = stamp
+        count, changes = batch.count, self._changes
         batch.loose.append(text)
-        if [text] == batch.loose[batch.counted :] and batch.count == count and batch is self.open:
+        if (
+            self._fits(1, size)
+            and [text] == batch.loose[batch.counted :]
+            and batch.count == count
+            and self._changes == changes
+            and batch is self.open
+        ):
             # What `count_in()` would do, in a third of the time: nobody else has come. No call from here on, as there.
             if ticket is not None:
                 batch.tickets[batch.first + batch.count] = ticket
@@ -279,6 +287,7 @@ class Admission:
                 self._untold[reason] += 1
             if not oldest.count:
                 del self._ready[0]
+            self._changes += 1
             self._sealed_events -= 1
             self._sealed_bytes -= size
             self.ledger.dropped[reason] += 1
@@ -306,6 +315,7 @@ class Admission:
             self.open = following
             self._room = -1  # until it is measured
             self.has_news = True
+            self._changes += 1
             self.ledger.tracked += sealed.count
             self._sealed_events += sealed.count
             self._sealed_bytes += sealed.size

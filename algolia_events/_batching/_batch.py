@@ -115,22 +115,23 @@ class Batch:
         events = self.events()
         order = sorted(range(self.count), key=unwanted.__contains__)
         places = {self.first + offset: self.first + place for place, offset in enumerate(order)}
-        self.tickets = {places[number]: ticket for number, ticket in self.tickets.items()}
+        tickets = {places[number]: ticket for number, ticket in self.tickets.items()}
         if self.claim is not None:
             self.claim.reorder(self.first, order)
         left = self.count - len(unwanted)
         sorted_events = [events[offset] for offset in order]
-        return self._part(0, sorted_events[:left]), self._part(left, sorted_events[left:])
+        return self._part(0, sorted_events[:left], tickets), self._part(left, sorted_events[left:], tickets)
 
-    def _part(self, offset: int, events: list[bytes]) -> "Batch":
+    def _part(self, offset: int, events: list[bytes], tickets: dict[int, Any] | None = None) -> "Batch":
         first = self.first + offset
+        tickets = self.tickets if tickets is None else tickets
         return Batch(
             first=first,
             count=len(events),
             size=sum(map(len, events)) + len(SEPARATOR) * len(events),
             oldest_ms=self.oldest_ms,
             pieces=deque([SEPARATOR.join(events)]),
-            tickets={n: t for n, t in self.tickets.items() if first <= n < first + len(events)},
+            tickets={n: t for n, t in tickets.items() if first <= n < first + len(events)},
             family=self.family,
             ambiguous=self.ambiguous,
             doubtful=self.doubtful,

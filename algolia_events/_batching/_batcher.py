@@ -1,7 +1,9 @@
 """The queue's contents and the rules by which they leave."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
@@ -18,6 +20,7 @@ _REFUSALS_PER_BATCH: Final = 256
 
 
 _UNDECIDED: Final = Settlement()
+_FIRST: Final = attrgetter("first")
 
 
 class Batcher(Admission):
@@ -58,11 +61,14 @@ class Batcher(Admission):
                 self.seal()
             if not self._ready:
                 return None
-            batch = self._ready.popleft()
+            batch = self._ready[0]
+            # No call between these, see `_let_go()`: from here on the batch gives way to nothing.
+            del self._ready[0]
+            self._in_flight |= {batch}
             if batch.oldest_ms < wall_ms - self._options.max_event_age * 1000:
                 self._drop_expired(batch, wall_ms)
             elif batch.body_size > self._server_limit.body_bytes and batch.count > 1:
-                self._put_back(batch.parts_within(self._server_limit.body_bytes))
+                self._put_back(batch.parts_within(self._server_limit.body_bytes), instead_of=batch)
             else:
                 return self._begin(batch)
         return None
@@ -76,7 +82,6 @@ class Batcher(Admission):
             self._books(batch).possible_duplicates += batch.count
             batch.ambiguous = False
         batch.era = self.gate.era
-        self._in_flight.add(batch)
         self._books(batch).requests += 1
         return batch
 
@@ -88,29 +93,49 @@ class Batcher(Admission):
         limit = wall_ms - self._options.max_event_age * 1000
         stamps = [self._timestamp_of(event) for event in batch.events()]
         old = {offset for offset, stamp in enumerate(stamps) if stamp is not None and stamp < limit}
+        rest = self._take_out(batch, old, DropReason.EXPIRED)
         known = [stamp for offset, stamp in enumerate(stamps) if stamp is not None and offset not in old]
-        self._take_out(batch, old, DropReason.EXPIRED).oldest_ms = min(known, default=int(wall_ms))
+        rest.oldest_ms = min(known, default=int(wall_ms))  # else the oldest of its kin, where it was cut
 
     def withdraw(self, batch: Batch, offsets: set[int], reason: DropReason) -> None:
         """Give up some events of a batch that `take()` handed out; the others go back in line."""
-        self._in_flight.discard(batch)
-        self._books(batch).requests -= 1  # it was handed out to become one, and does not
-        self._take_out(batch, offsets, reason)
+        if batch in self._in_flight:  # else it was left behind in a dead loop, see `interrupt()`
+            self._books(batch).requests -= 1  # it was handed out to become one, and does not
+            self._take_out(batch, offsets, reason)
 
     def _take_out(self, batch: Batch, offsets: set[int], reason: DropReason) -> Batch:
         """Drop the events at these offsets, put back and return what is left of the batch."""
+        if not offsets:
+            self._put_back([batch], instead_of=batch)
+            return batch
         rest, gone = batch.parted(offsets)
-        if gone.count:
-            self._dropped.append(self._drop(gone, reason))
-        if rest.count:
-            self._put_back([rest])
+        self._put_back([part for part in (rest, gone) if part.count], instead_of=batch)
+        self._drop_from_line(gone, DropReason.AMBIGUOUS if gone.doubtful else reason)
         return rest
+
+    def _drop_from_line(self, batch: Batch, reason: DropReason) -> None:
+        books = self._books(batch)
+        while True:
+            changes = self._changes
+            told = [_told_dropped(batch, reason)]
+            ready = deque([waiting for waiting in (*self._ready,) if waiting is not batch])
+            # No call from here to the last: whoever tracks behind one may have changed what waits.
+            if self._changes == changes:
+                self._ready = ready
+                self._sealed_events -= batch.count
+                self._sealed_bytes -= batch.size
+                if batch.claim is not None:
+                    self._claimed_events -= batch.count
+                    self._claimed_bytes -= batch.size
+                books.dropped[reason] += batch.count
+                self._dropped += told
+                self._measure_room()
+                return
 
     # --- verdicts ------------------------------------------------------------------------------------------------
 
     def settle(self, batch: Batch, outcome: Outcome, *, now: float, jitter: float) -> Settlement:
         """Book what came of a batch that `take()` handed out: done with, cut, or back in line in its old place."""
-        self._in_flight.discard(batch)
         match outcome:
             case Accepted():
                 self.gate.answered(batch.era)
@@ -130,22 +155,21 @@ class Batcher(Admission):
                 return self._failed(batch, outcome)
             case Blocked():
                 self.gate.blocked(batch.era, outcome, now=now)
-                self._put_back([batch])
+                self._put_back([batch], instead_of=batch)
                 return _UNDECIDED
             case Stored() | Moved():
                 self.gate.answered(batch.era)
                 return self._passed_on(batch, outcome)
 
     def _passed_on(self, batch: Batch, outcome: Stored | Moved) -> Settlement:
+        moved = batch.count if isinstance(outcome, Moved) else 0
+        self._let_go(batch)
+        self.ledger.tracked -= moved
+        self.ledger.stored += batch.count - moved
+        self._measure_room()
         if isinstance(outcome, Moved):
-            self._let_go(batch)
-            self.ledger.tracked -= batch.count
-            self._measure_room()
             outcome.take_over(batch)
             return _UNDECIDED
-        self._let_go(batch)
-        self.ledger.stored += batch.count
-        self._measure_room()
         return Settlement(stored=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)
 
     def _refused(self, batch: Batch, outcome: Refused) -> Settlement:
@@ -156,7 +180,7 @@ class Batcher(Admission):
         if family.refusals_left < 0:
             words = f"{outcome.message} (said of {batch.count} events together: too many were bad to look into each)"
             return self._reject(batch, outcome.status, words)
-        self._put_back(batch.halves())
+        self._put_back(batch.halves(), instead_of=batch)
         return _UNDECIDED
 
     def _too_large(self, batch: Batch, outcome: TooLarge, now: float) -> Settlement:
@@ -166,14 +190,14 @@ class Batcher(Admission):
         self._measure_room()
         parts = batch.parts_within(self._server_limit.body_bytes)
         # One huge event and a small one may still fit the new limit together: never send a body twice unchanged.
-        self._put_back(parts if len(parts) > 1 else batch.halves())
+        self._put_back(parts if len(parts) > 1 else batch.halves(), instead_of=batch)
         return _UNDECIDED
 
     def _failed(self, batch: Batch, outcome: Failed) -> Settlement:
         batch.note_attempt(ambiguous=outcome.ambiguous)
         if outcome.ambiguous and self._options.on_ambiguous == "drop":
             return self._drop(batch, DropReason.AMBIGUOUS)
-        self._put_back([batch])
+        self._put_back([batch], instead_of=batch)
         return _UNDECIDED
 
     def _reject(self, batch: Batch, status: int, message: str) -> Settlement:
@@ -190,37 +214,40 @@ class Batcher(Admission):
         self._let_go(batch)
         dropped[reason] += batch.count
         self._measure_room()
-        tickets = tuple(batch.tickets.values())
-        return Settlement(dropped=reason, dropped_count=batch.count, tickets=tickets, batch=batch)
+        return _told_dropped(batch, reason)
 
     def _let_go(self, batch: Batch) -> None:
         """Take a batch off the totals.
 
-        It is booked in the same breath: without a call in between, behind which a signal handler could ask for
-        counters that do not add up (see `Admission._seal()`).
+        It is booked in the same breath: without a call in between, behind which a signal handler could raise, or ask
+        for counters that do not add up (see `Admission._seal()`).
         """
+        self._in_flight -= {batch}
         self._sealed_events -= batch.count
         self._sealed_bytes -= batch.size
         if batch.claim is not None:
             self._claimed_events -= batch.count
             self._claimed_bytes -= batch.size
 
-    def _put_back(self, batches: Iterable[Batch]) -> None:
-        """Bring batches back into the line, each where its first event's number belongs."""
-        for batch in batches:
-            ahead = 0  # what comes back is among the oldest: only other returned batches can stand before it
-            while ahead < len(self._ready) and self._ready[ahead].first < batch.first:
-                ahead += 1
-            self._ready.insert(ahead, batch)
+    def _put_back(self, batches: Iterable[Batch], *, instead_of: Batch) -> None:
+        """Bring batches back into the line in place of one in flight, each where its first event's number belongs."""
+        returned = tuple(batches)
+        while True:
+            changes = self._changes
+            ready = deque(sorted((*self._ready, *returned), key=_FIRST))
+            # No call from here on: whoever tracks behind one may have changed what waits.
+            if self._changes == changes:
+                self._ready = ready
+                self._in_flight -= {instead_of}
+                return
 
     # --- the end, and the books ----------------------------------------------------------------------------------
 
     def interrupt(self, batch: Batch, *, ambiguous: bool) -> None:
         """Bring a batch back whose attempt was broken off by us; `ambiguous` if bytes of it may have left."""
         if batch in self._in_flight:  # else an attempt that was left behind in a dead loop ends after `reclaim()`
-            self._in_flight.remove(batch)
             batch.note_attempt(ambiguous=ambiguous)
-            self._put_back([batch])
+            self._put_back([batch], instead_of=batch)
 
     def reclaim(self) -> None:
         """Bring back what is in flight, since nobody is left to end those attempts: they may have arrived."""
@@ -266,3 +293,7 @@ class Batcher(Admission):
             in_flight=self.in_flight,
             requests=ledger.requests,
         )
+
+
+def _told_dropped(batch: Batch, reason: DropReason) -> Settlement:
+    return Settlement(dropped=reason, dropped_count=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)

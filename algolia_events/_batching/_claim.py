@@ -60,8 +60,9 @@ class Claim:
             ]
             return Fate("rejected", self._origins(start, batch.count))
         if settlement.given_back:
-            places = range(start, start + batch.count) if self._order is None else self._order[start:]
-            self._left.update(zip(places, batch.events(), strict=False))
+            end = start + batch.count
+            places = range(start, end) if self._order is None else self._order[start:end]
+            self._left.update(zip(places, batch.events(), strict=True))
             return Fate("given_back", self._origins(start, batch.count))
         kind = "delivered" if settlement.dropped is None else str(settlement.dropped)
         return Fate(kind, self._origins(start, batch.count))

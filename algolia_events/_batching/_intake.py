@@ -1,6 +1,6 @@
 """The batcher in front of an outbox: its batches are stored, and may be sent by us later."""
 
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 from algolia_events._batching._batch import Batch
@@ -40,11 +40,13 @@ class IntakeBatcher(Batcher):
         super().interrupt(batch, ambiguous=False)
 
     def take_all(self) -> list[Batch]:
-        """Hand out everything that waits, whatever the gate says."""
+        """Hand out everything that waits, whatever the gate says; what nobody is storing any more waits as well."""
+        self.reclaim()
         self.seal()
         batches = list(self._ready)
-        self._ready.clear()
-        self._in_flight.update(batches)
+        # No call between these, see `Batcher._let_go()`.
+        self._ready = deque()
+        self._in_flight |= {*batches}
         return batches
 
     def settle(self, batch: Batch, outcome: Outcome, *, now: float, jitter: float) -> Settlement:

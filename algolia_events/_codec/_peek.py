@@ -27,7 +27,7 @@ def _fields(event: bytes) -> dict[str, Any]:
         content = orjson.loads(event)
     except orjson.JSONDecodeError:
         try:
-            content = json.loads(event)  # which takes numbers of any length, as a RawEvent may hold
+            content = json.loads(event)  # which takes larger numbers, as a RawEvent may hold
         except (ValueError, RecursionError):
             return {}
     return content if isinstance(content, dict) else {}

@@ -69,11 +69,22 @@ _GLOBAL: Final = _Global()
 _gauges: Final[weakref.WeakKeyDictionary[metrics.MeterProvider | _Global, _Gauges]] = weakref.WeakKeyDictionary()
 
 
+def _gauges_of(provider: metrics.MeterProvider, meter: metrics.Meter) -> _Gauges:
+    """Find the gauges of a provider, or make them; the global one may stand in at first for the one to come."""
+    keys: list[metrics.MeterProvider | _Global] = [provider]
+    if provider is metrics.get_meter_provider():
+        keys.append(_GLOBAL)
+    gauges = next((_gauges[key] for key in keys if key in _gauges), None) or _Gauges(meter)
+    for key in keys:
+        _gauges.setdefault(key, gauges)
+    return gauges
+
+
 class OpenTelemetryHook(Hook):
     """Keeps four meters, named after those of OpenTelemetry's own batch processors.
 
     - `algolia_events.queue.size` {event}: waiting or in flight, by `otel.component.name`, "algolia_events/0" for the
-      first queue of the process
+      first queue that the meter provider sees
     - `algolia_events.queue.capacity` {event}: the bound, likewise
     - `algolia_events.processed` {event}: by `error.type`, which is absent for those that were accepted, a drop's
       reason ("queue_full"), or the status of a refusal ("422")
@@ -86,9 +97,7 @@ class OpenTelemetryHook(Hook):
     def __init__(self, meter_provider: metrics.MeterProvider | None = None) -> None:
         provider = meter_provider or metrics.get_meter_provider()
         meter = metrics.get_meter("algolia_events", __version__, provider)
-        # The global provider may still be one that stands in for the one to come.
-        key = _GLOBAL if provider is metrics.get_meter_provider() else provider
-        self._gauges = _gauges.get(key) or _gauges.setdefault(key, _Gauges(meter))
+        self._gauges = _gauges_of(provider, meter)
         self._processed = meter.create_counter(
             "algolia_events.processed", unit="{event}", description="Events whose fate is known, by error.type"
         )

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from support.rigs import LONG_S, MakeRig, arrived, click, turns
+from support.rigs import LONG_S, MakeRig, Rig, arrived, click, turns
 
 from algolia_events import RetryOptions
 from algolia_events.sandbox import Hang, Sandbox, Status
@@ -127,6 +127,7 @@ async def test_a_background_task_that_is_cancelled_strands_nobody(sandbox: Sandb
             asyncio.create_task(rig.queue.deliver(click(1))),
             asyncio.create_task(rig.queue.put(click(2))),
             asyncio.create_task(rig.queue.flush()),
+            asyncio.create_task(submit_and_wait(rig, 3)),
         ]
         await sandbox.wait_for(lambda: len(sandbox.requests) == 1)
 
@@ -139,5 +140,24 @@ async def test_a_background_task_that_is_cancelled_strands_nobody(sandbox: Sandb
 
     assert chosen
     assert all(task.done() and task.exception() is None for task in waiting)
-    assert sorted(arrived(sandbox)) == [0, 1, 2]
+    assert sorted(arrived(sandbox)) == [0, 1, 2, 3]
     assert rig.queue.health().ok
+
+
+async def submit_and_wait(rig: Rig, number: int) -> None:
+    await (await rig.queue.submit(click(number)))
+
+
+async def test_what_is_tracked_after_the_background_task_was_cancelled_is_sent(sandbox: Sandbox, make: MakeRig) -> None:
+    rig = make(sandbox.url, linger=0)
+    await rig.queue.start()
+    background = [task for task in asyncio.all_tasks() if task.get_name() == "algolia_events"]
+
+    for task in background:
+        task.cancel()
+    await asyncio.wait(background)
+    rig.track(3)
+    await sandbox.wait_for(3)
+
+    assert len(background) == 1
+    assert rig.queue.stats().tracked == 3

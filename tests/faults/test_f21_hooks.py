@@ -162,16 +162,23 @@ async def test_hooks_do_not_hear_of_what_they_do_themselves(sandbox: Sandbox, ma
     assert rig.queue.stats().dropped == {"queue_full": 2}
 
 
+class Panic(BaseException):
+    """What some extension modules raise."""
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, Panic])
 @pytest.mark.parametrize("method", ["batch_sent", "batch_settled"])
-async def test_a_hook_that_raises_a_cancellation_ends_nothing(sandbox: Sandbox, make: MakeRig, method: str) -> None:
-    class Cancels(Hook):
+async def test_a_hook_that_raises_something_extraordinary_ends_nothing(
+    sandbox: Sandbox, make: MakeRig, method: str, error: type[BaseException]
+) -> None:
+    class Raises(Hook):
         pass
 
-    def cancel(*_: Any) -> None:
-        raise asyncio.CancelledError
+    def fail(*_: Any) -> None:
+        raise error
 
-    hook = Cancels()
-    setattr(hook, method, cancel)
+    hook = Raises()
+    setattr(hook, method, fail)
     rig = make(sandbox.url, hooks=[hook])
     rig.track(5)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import pytest
@@ -12,7 +12,7 @@ from support.rigs import turns
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs
 from algolia_events._durable import DurableQueue
-from algolia_events._retry import Accepted
+from algolia_events._retry import Accepted, Outcome
 from algolia_events.abc import Hook, Outbox
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.errors import ConfigurationError, EventRejectedError, OutboxError, OutboxFullError
@@ -519,3 +519,67 @@ async def test_a_flush_waits_for_what_an_earlier_loop_has_stored_as_well() -> No
 
     assert (first.delivered, first.stored) == (11, 0)
     assert (second.delivered, second.stored) == (12, 0)
+
+
+async def accept(_: bytes) -> Outcome:
+    await asyncio.sleep(0)
+    return Accepted()
+
+
+async def test_hooks_of_both_parts_are_counted_and_hear_of_nothing_that_hooks_do() -> None:
+    class Hooked(Hook):
+        def __init__(self) -> None:
+            self.tracked_events: list[object] = []
+            self.batches = 0
+
+        def tracked(self, event: object) -> None:
+            self.tracked_events.append(event)
+
+        def batch_settled(self, events: int, result: str, seconds: float) -> None:
+            self.batches += 1
+            if self.batches == 1:
+                queue.track(event("of the hook"))
+            raise ZeroDivisionError
+
+    hook = Hooked()
+    queue = DurableQueue(accept, MemoryOutbox(), options=QueueOptions(linger=0), hooks=[hook])
+    mine = event("mine")
+
+    queue.track(mine)
+    await queue.flush(10)
+    report = await queue.aclose(10)
+
+    assert report.delivered == 2
+    assert hook.tracked_events == [mine]
+    assert queue.stats().callback_errors == hook.batches == 2
+
+
+@pytest.mark.parametrize("what", ["put", "flush", "deliver", "submit", "aclose"])
+@pytest.mark.parametrize("after", [1, 2, 3, 5, 9, 14])
+async def test_cancelling_all_background_tasks_strands_nobody(what: str, after: int) -> None:
+    queue = DurableQueue(accept, MemoryOutbox(), options=QueueOptions(linger=0.01))
+    theirs = asyncio.all_tasks()
+    await queue.start()
+    queue.track(event(1))
+
+    async def submit() -> object:
+        return await (await queue.submit(event(2)))
+
+    does: dict[str, Callable[[], Awaitable[object]]] = {
+        "put": lambda: queue.put(event(2)),
+        "flush": queue.flush,
+        "deliver": lambda: queue.deliver(event(2)),
+        "submit": submit,
+        "aclose": lambda: queue.aclose(10),
+    }
+    waiting = asyncio.ensure_future(does[what]())
+    await turns(after)
+    for task in asyncio.all_tasks() - theirs - {waiting}:
+        task.cancel()
+    await asyncio.wait({waiting}, timeout=10)
+    report = await queue.aclose(10)
+
+    assert waiting.done()
+    assert waiting.exception() is None
+    check_books(queue.stats())
+    assert report.delivered + report.stored == queue.stats().tracked, "what is stored can be sent later"

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.applications import Application
 from support.groups import events_in
 from support.rigs import click, numbers_in, turns
@@ -82,3 +83,23 @@ def test_nothing_leaves_in_a_loop_that_ends_while_it_is_stored() -> None:
     assert in_the_first == 0
     assert numbers_in(b"".join(bodies)) == list(range(10))
     assert (report.delivered, queue.stats().possible_duplicates) == (10, 0)
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_what_was_about_to_be_stored_when_the_loop_ended_is_stored(after: int) -> None:
+    outbox = MemoryOutbox()
+    queue = DurableQueue(None, outbox, options=QueueOptions(batch_events=3))
+
+    async def track_and_leave() -> None:
+        await queue.start()
+        for number in range(3):
+            queue.track(click(number))
+        await turns(after)
+
+    asyncio.run(track_and_leave())
+    stats = queue.stats()
+    kept = asyncio.run(outbox.claim(100, 1 << 40))
+    asyncio.run(queue.aclose(10))
+
+    assert (stats.pending, stats.stored) == (0, 3)
+    assert sum(group.count for group in kept) == 3

@@ -1,0 +1,118 @@
+"""A signal handler can run, track and raise behind any call: the books add up, and what is held can still leave."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import pytest
+
+from algolia_events._batching import Batch, Batcher
+from algolia_events._codec._peek import event_timestamp
+from algolia_events._retry import Accepted, Failed, Gate, Outcome, Refused, TooLarge
+from algolia_events.config import QueueOptions, RetryOptions
+from algolia_events.reports import DropReason
+
+NOW_MS = 1_750_000_000_000
+DAY_MS = 86_400_000
+OUTCOMES: tuple[Outcome, ...] = (
+    TooLarge(status=413, message="no"),
+    Failed(reason="reset", ambiguous=True),
+    Refused(status=422, message="no"),
+    Accepted(),
+)
+
+
+class Interrupt(BaseException):
+    pass
+
+
+@contextmanager
+def interrupted(at: int, handle: Callable[[], object]) -> Iterator[list[int]]:
+    """Call `handle` at the given one of the points where the interpreter lets signal handlers run; count them all.
+
+    These are in functions of the batcher: where one begins, and behind each call of one that is written in C.
+    """
+    passed = [0]
+
+    def notice(frame: FrameType, event: str, _: object) -> None:
+        if event in {"call", "c_return"} and "_batching" in frame.f_code.co_filename:
+            passed[0] += 1
+            if passed[0] == at:
+                sys.setprofile(None)
+                handle()
+
+    sys.setprofile(notice)
+    try:
+        yield passed
+    finally:
+        sys.setprofile(None)
+
+
+def make(overflow: str, batch_events: int) -> Batcher:
+    options = QueueOptions(max_events=4, batch_events=batch_events, overflow=overflow, in_flight=2)  # type: ignore[arg-type]
+    return Batcher(options, Gate(2, RetryOptions()), timestamp_of=event_timestamp)
+
+
+def add(batcher: Batcher, number: int, *, age_ms: int = 0) -> None:
+    text = f'{{"n":{number},"timestamp":{NOW_MS - age_ms}}}'
+    batcher.add(text, NOW_MS - age_ms, number)
+
+
+def live(batcher: Batcher) -> None:
+    """Let events come, give way, expire, and meet every outcome."""
+    now = 0.0
+    for number, outcome in enumerate(OUTCOMES * 2):
+        add(batcher, 2 * number)
+        add(batcher, 2 * number + 1, age_ms=(number % 3 == 0) * 31 * DAY_MS)
+        now += 1000.0
+        batch = batcher.take(now=now, wall_ms=NOW_MS)
+        if batch is not None and number == len(OUTCOMES):
+            batcher.withdraw(batch, {0}, DropReason.OPTED_OUT)
+        elif batch is not None:
+            batcher.settle(batch, outcome, now=now, jitter=0.5)
+
+
+def held(batcher: Batcher) -> list[bytes]:
+    """Take out all there is, as a queue does that begins again."""
+    batcher.reclaim()
+    batcher.seal()
+    batches: list[Batch] = [*batcher._ready]
+    return [event for batch in batches for event in batch.events()]
+
+
+def check_books(batcher: Batcher) -> None:
+    stats = batcher.stats()
+    assert stats.tracked == stats.delivered + stats.rejected + sum(stats.dropped.values()) + stats.pending
+    assert 0 <= stats.pending <= 4
+
+
+@pytest.mark.parametrize("batch_events", [1, 2])
+@pytest.mark.parametrize("overflow", ["drop-oldest", "drop-newest"])
+@pytest.mark.parametrize("raises", [False, True], ids=["tracks", "tracks and raises"])
+def test_wherever_a_handler_runs_nothing_is_lost(overflow: str, batch_events: int, raises: bool) -> None:
+    at = 0
+    while True:
+        at += 1
+        batcher = make(overflow, batch_events)
+        tracked: list[int] = []
+
+        def handle(batcher: Batcher = batcher, tracked: list[int] = tracked) -> None:
+            check_books(batcher)
+            for number in (1000, 1001, 1002):
+                add(batcher, number)
+                tracked.append(number)
+            check_books(batcher)
+            if raises:
+                raise Interrupt
+
+        with suppress(Interrupt), interrupted(at, handle) as passed:
+            live(batcher)
+        if passed[0] < at:
+            break
+
+        events = held(batcher)
+        assert len(tracked) == 3, at
+        assert len(events) == len(set(events)) == batcher.pending, at
+        check_books(batcher)
+    assert at > 500, "there were that many points"
