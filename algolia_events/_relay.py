@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
+import attrs
 
 from algolia_events._clock import Clock, SystemClock
 from algolia_events._feeder import Feeder
@@ -190,4 +191,5 @@ class RelayWork:
         """Say how it goes."""
         if self._feeder is not None and self._feeder.problem is not None and self._closing is None:
             return Health(state=HealthState.DEGRADED, reason=self._feeder.problem)
-        return self._line.health()
+        health = self._line.health()
+        return attrs.evolve(health, reason=self._outbox.notice) if health.ok else health

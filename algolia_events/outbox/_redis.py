@@ -118,9 +118,13 @@ class RedisOutbox:
         async with self._translated() as connections:
             await make_group(connections, self._stream, self._group)
             await connections.client.eval(scripts.TIDY, 2, self._stream, self._marks, self._group)
-            memory: Any = await connections.client.info("memory")
-        if memory.get("maxmemory") and not str(memory.get("maxmemory_policy")).startswith(("noeviction", "volatile")):
-            self.notice = f"Redis may evict the outbox: its maxmemory-policy is {memory['maxmemory_policy']}"
+            await self._look_at_memory(connections)
+
+    async def _look_at_memory(self, connections: Connections) -> None:
+        memory: Any = await connections.client.info("memory")
+        policy = str(memory.get("maxmemory_policy"))
+        evicts = memory.get("maxmemory") and not policy.startswith(("noeviction", "volatile"))
+        self.notice = f"Redis may evict the outbox: its maxmemory-policy is {policy}" if evicts else None
 
     async def store(self, groups: Sequence[EventGroup]) -> None:
         """Keep groups; see `Outbox.store`."""
@@ -201,6 +205,7 @@ class RedisOutbox:
             pipeline.xlen(self._stream)
             pipeline.xlen(self._rejected)
             (events, size), groups, rejected = await pipeline.execute()
+            await self._look_at_memory(connections)
         if not groups:  # somebody may have deleted the stream alone
             return OutboxSizes(events=0, groups=0, bytes=0, rejected=rejected, oldest_ms=None)
         oldest = await self.groups(limit=1)

@@ -118,9 +118,13 @@ async def test_a_policy_that_evicts_is_pointed_out(outbox: RedisOutbox, plain: r
     await asyncio.to_thread(plain.config_set, "maxmemory", "100mb")
     await asyncio.to_thread(plain.config_set, "maxmemory-policy", "allkeys-lru")
 
+    await outbox.sizes()
+    evicting = outbox.notice
+    await asyncio.to_thread(plain.config_set, "maxmemory-policy", "noeviction")
     await outbox.open()
 
-    assert outbox.notice == "Redis may evict the outbox: its maxmemory-policy is allkeys-lru"
+    assert evicting == "Redis may evict the outbox: its maxmemory-policy is allkeys-lru"
+    assert outbox.notice is None
 
 
 async def test_a_store_whose_answer_was_lost_is_not_kept_twice(outbox: RedisOutbox) -> None:
