@@ -13,6 +13,15 @@ def cancels() -> int:
     return 0 if task is None else task.cancelling()
 
 
+def loop_is_ending() -> bool:
+    """Say whether the running loop seems to end: all who run in it, besides our own tasks, were asked to end.
+
+    `asyncio.run` does that, and waits for them, before it closes the loop.
+    """
+    others = (task for task in asyncio.all_tasks() if not task.get_name().startswith("algolia_events"))
+    return all(task.cancelling() for task in others)
+
+
 def cancel_again() -> None:
     """Have the running task's next wait raise the `CancelledError` that was held back."""
     task = asyncio.current_task()

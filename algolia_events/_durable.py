@@ -118,8 +118,13 @@ class DurableQueue(StoringQueue):
                     turned=self._tell_state,
                     before=feeder,
                 )
+                self._feeder.task.add_done_callback(self._feeder_ended)
                 line.on_room = self._line_turned
         return runner
+
+    def _feeder_ended(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled():  # by somebody else: it ends otherwise, or says why it died
+            self._task_ended(task)
 
     def _sent(self, kind: str, by_origin: Mapping[str, int]) -> None:
         """Book what became of claimed events; those that are ours change places in our own ledger."""

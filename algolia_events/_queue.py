@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 
 from algolia_events._batching import Batch, Settlement
+from algolia_events._cancelling import loop_is_ending
 from algolia_events._clock import Clock, SystemClock
 from algolia_events._entrance import Entrance
 from algolia_events._fork import watch_forks
@@ -186,15 +187,16 @@ class EventQueue(Entrance):
         return self._runner
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
-        """Begin the background task again, soon, where it was ended from outside: what is tracked waits for it.
+        """Begin the background task again where it alone was ended from outside: what is tracked waits for it.
 
-        Not at once: where the whole loop ends it is too late for that, and what ended it may do so again.
+        Not at once: what has ended it may do so again.
         """
-        if self._final_report is None:
-            task.get_loop().call_later(_BEGIN_AGAIN_SECONDS, self._begin_again, task)
+        if self._final_report is None and not loop_is_ending():
+            task.get_loop().call_later(_BEGIN_AGAIN_SECONDS, self._begin_again)
 
-    def _begin_again(self, ended: "asyncio.Task[None]") -> None:
-        if self._final_report is None and self._runner is not None and self._runner.task is ended:
+    def _begin_again(self) -> None:
+        here = self._runner is not None and self._runner.loop is asyncio.get_running_loop()
+        if here and self._final_report is None and not loop_is_ending():
             self._ensure_runner()
 
     async def _deliver_batch(self, batch: Batch) -> Outcome:

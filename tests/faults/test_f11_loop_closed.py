@@ -81,3 +81,33 @@ def test_who_waited_in_a_loop_that_has_ended_troubles_the_next_one_with_nothing(
 
     assert (report.delivered, report.dropped) == (1, 0)
     assert heard == []
+
+
+def test_nothing_begins_again_in_a_loop_that_takes_its_time_to_end() -> None:
+    bodies: list[bytes] = []
+
+    async def accept(body: bytes) -> Outcome:
+        bodies.append(body)
+        return Accepted()
+
+    queue = EventQueue(accept, options=QueueOptions(linger=0))
+
+    async def linger() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            queue.track(click(1))
+            await asyncio.sleep(0.2)
+
+    async def leave() -> None:
+        await queue.start()
+        lingering.append(asyncio.create_task(linger()))
+        await asyncio.sleep(0)
+
+    lingering: list[asyncio.Task[None]] = []
+    asyncio.run(leave())
+    in_the_first = len(bodies)
+    report = asyncio.run(queue.aclose(LONG_S))
+
+    assert in_the_first == 0
+    assert report.delivered == 1

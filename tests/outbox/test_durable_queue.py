@@ -583,3 +583,18 @@ async def test_cancelling_all_background_tasks_strands_nobody(what: str, after: 
     assert waiting.exception() is None
     check_books(queue.stats())
     assert report.delivered + report.stored == queue.stats().tracked, "what is stored can be sent later"
+
+
+@pytest.mark.parametrize("name", ["algolia_events", "algolia_events.feeder"])
+async def test_what_is_tracked_after_a_background_task_was_cancelled_is_sent(name: str) -> None:
+    async with Sandbox() as sandbox, client(sandbox, MemoryOutbox()) as algolia:
+        background = [task for task in asyncio.all_tasks() if task.get_name() == name]
+
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
+        algolia.events.track(event("after"))
+        await sandbox.wait_for(1)
+
+        assert background
+        assert names(sandbox) == ["after"]
