@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.applications import ROOT
+from support.books import check_books
 from support.groups import group
 from support.rigs import until
 
@@ -44,17 +45,6 @@ def queue_of(outbox: Any, *, deliver: bool = True) -> DurableQueue:
 def our_tasks() -> "list[asyncio.Task[object]]":
     """List the tasks of the library that have not ended."""
     return [task for task in asyncio.all_tasks() if task.get_name().startswith("algolia_events")]
-
-
-def check_books(stats: QueueStats) -> None:
-    sent = stats.sending
-    assert (
-        stats.tracked == stats.delivered + stats.rejected + sum(stats.dropped.values()) + stats.pending + stats.stored
-    )
-    if sent is not None:
-        assert sent.claimed == (
-            sent.accepted + sent.rejected + sum(sent.dropped.values()) + sent.given_back + sent.in_flight
-        )
 
 
 class StuckOutbox(MemoryOutbox):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import pytest
+from support.books import check_books
 from support.clock import HandClock
 from support.groups import events_in
 from support.rigs import turns
@@ -17,7 +18,7 @@ from algolia_events.abc import Hook, Outbox
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.errors import ConfigurationError, EventRejectedError, OutboxError, OutboxFullError
 from algolia_events.outbox import ClaimedGroup, EventGroup, MemoryOutbox
-from algolia_events.reports import Health, HealthState, QueueStats
+from algolia_events.reports import Health, HealthState
 from algolia_events.sandbox import Hang, Sandbox, Status
 
 QUICK = RetryOptions(backoff_base=0.01, backoff_cap=0.05)
@@ -41,18 +42,6 @@ def client(sandbox: Sandbox, outbox: Outbox, *, deliver: bool = True, **queue: o
 
 def names(sandbox: Sandbox) -> list[str]:
     return [each["objectIDs"][0] for each in sandbox.events]
-
-
-def check_books(stats: QueueStats) -> None:
-    """Both ledgers add up."""
-    sent = stats.sending
-    assert (
-        stats.tracked == stats.delivered + stats.rejected + sum(stats.dropped.values()) + stats.pending + stats.stored
-    )
-    if sent is not None:
-        assert sent.claimed == (
-            sent.accepted + sent.rejected + sum(sent.dropped.values()) + sent.given_back + sent.in_flight
-        )
 
 
 class MoodyOutbox(MemoryOutbox):

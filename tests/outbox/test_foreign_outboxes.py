@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from support.books import check_books
 from support.clock import HandClock
 from support.rigs import turns
 
@@ -14,7 +15,7 @@ from algolia_events._retry import Accepted, Outcome
 from algolia_events.config import QueueOptions
 from algolia_events.errors import OutboxError
 from algolia_events.outbox import ClaimedGroup, DeadLetter, EventGroup, MemoryOutbox, OutboxSizes
-from algolia_events.reports import HealthState, QueueStats
+from algolia_events.reports import HealthState
 
 
 def event(name: object) -> ClickedObjectIDs:
@@ -116,16 +117,6 @@ WRONG = {
     "open raises": ("open", raises(ValueError("secret")), "the outbox raised ValueError"),
     "open is cancelled": ("open", a_helper_is_cancelled, "the outbox raised CancelledError"),
 }
-
-
-def check_books(stats: QueueStats) -> None:
-    sent = stats.sending
-    assert min(stats.delivered, stats.pending, stats.stored, stats.possible_duplicates) >= 0
-    assert (
-        stats.tracked == stats.delivered + stats.rejected + sum(stats.dropped.values()) + stats.pending + stats.stored
-    )
-    assert sent is not None
-    assert sent.claimed == sent.accepted + sent.rejected + sum(sent.dropped.values()) + sent.given_back + sent.in_flight
 
 
 class Server:
