@@ -1,7 +1,11 @@
 """Tell whose a `CancelledError` is: it may come from what a task awaits, or have been held back for a while."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
+
+_SOON_SECONDS: Final = 0.05
+_UNREST_SECONDS: Final = 5.0
 
 ENDS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """What ends a program, or a coroutine. Whatever else code of somebody else's raises is a failure of that code."""
@@ -13,13 +17,23 @@ def cancels() -> int:
     return 0 if task is None else task.cancelling()
 
 
-def loop_is_ending() -> bool:
-    """Say whether the running loop seems to end: all who run in it, besides our own tasks, were asked to end.
+def soon(call: Callable[[], None]) -> None:
+    """Call something soon, unless the running loop ends before that.
 
-    `asyncio.run` does that, and waits for them, before it closes the loop.
+    It may be about to as long as any task in it has been asked to end, and a moment longer: `asyncio.run` asks all, and
+    waits for them. A task that was asked and goes on is waited for no longer than some seconds.
     """
-    others = (task for task in asyncio.all_tasks() if not task.get_name().startswith("algolia_events"))
-    return all(task.cancelling() for task in others)
+    loop = asyncio.get_running_loop()
+    loop.call_later(_SOON_SECONDS, _look, call, loop.time() + _UNREST_SECONDS, False)  # noqa: FBT003 - as below
+
+
+def _look(call: Callable[[], None], at_the_latest: float, was_calm: bool) -> None:  # noqa: FBT001 - from a timer
+    loop = asyncio.get_running_loop()
+    is_calm = loop.time() >= at_the_latest or not any(task.cancelling() for task in asyncio.all_tasks())
+    if is_calm and was_calm:
+        call()
+    else:
+        loop.call_later(_SOON_SECONDS, _look, call, at_the_latest, is_calm)
 
 
 def cancel_again() -> None:

@@ -207,6 +207,8 @@ class Feeder:
         self._stopped = self._closing = True
         self._awake.set()
         await asyncio.wait({self.task})
+        if self._verdicts:  # the task was cancelled before
+            await self._settle()
 
     @property
     def _is_unwritten(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast
 
 import anyio
 
-from algolia_events._cancelling import abandon, cancel_again
+from algolia_events._cancelling import ENDS, abandon, cancel_again
 from algolia_events._clock import Clock
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
 from algolia_events.abc import ExchangingOutbox, Outbox
@@ -156,9 +156,11 @@ async def _bring(call: Callable[[], Awaitable[_Answer]], answer: asyncio.Future[
         result = await call()
     except asyncio.CancelledError:
         answer.cancel()
-    except Exception as exc:  # noqa: BLE001 - it belongs to the caller
+    except ENDS:
+        raise
+    except BaseException as exc:  # noqa: BLE001 - it belongs to the caller
         if not answer.done():
-            answer.set_exception(exc)
+            answer.set_exception(exc if isinstance(exc, Exception) else OutboxError(words(exc)))
     else:
         if not answer.done():
             answer.set_result(result)

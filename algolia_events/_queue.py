@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from algolia_events._batching import Batch, Settlement
-from algolia_events._cancelling import loop_is_ending
+from algolia_events._cancelling import soon
 from algolia_events._clock import Clock, SystemClock
 from algolia_events._entrance import Entrance
 from algolia_events._fork import watch_forks
@@ -28,8 +28,8 @@ from algolia_events.errors import (
 )
 from algolia_events.reports import DeliveryReport, DropReason, Health, HealthState, QueueStats
 
-_BEGIN_AGAIN_SECONDS: Final = 0.05
-"""How long after its end the background task begins again where something else than us has ended it."""
+_PAUSE_SECONDS: Final = 0.05
+"""How long a close waits before it begins the background task again that something else has ended."""
 
 
 class EventQueue(Entrance):
@@ -139,7 +139,7 @@ class EventQueue(Entrance):
             # A cancelled waiter leaves the task alone; a cancelled task is begun again, since events wait for it.
             await asyncio.wait({runner.task})
             if self._final_report is None:
-                await asyncio.sleep(_BEGIN_AGAIN_SECONDS)
+                await asyncio.sleep(_PAUSE_SECONDS)
         return self._final_report
 
     def reopen(self) -> None:
@@ -186,17 +186,17 @@ class EventQueue(Entrance):
         self._runner.task.add_done_callback(self._task_ended)
         return self._runner
 
-    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+    def _task_ended(self, _: "asyncio.Task[None]") -> None:
         """Begin the background task again where it alone was ended from outside: what is tracked waits for it.
 
         Not at once: what has ended it may do so again.
         """
-        if self._final_report is None and not loop_is_ending():
-            task.get_loop().call_later(_BEGIN_AGAIN_SECONDS, self._begin_again)
+        if self._final_report is None:
+            soon(self._begin_again)
 
     def _begin_again(self) -> None:
         here = self._runner is not None and self._runner.loop is asyncio.get_running_loop()
-        if here and self._final_report is None and not loop_is_ending():
+        if here and self._final_report is None:
             self._ensure_runner()
 
     async def _deliver_batch(self, batch: Batch) -> Outcome:

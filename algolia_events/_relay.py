@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import anyio
 import attrs
 
+from algolia_events._cancelling import soon
 from algolia_events._clock import Clock, SystemClock
 from algolia_events._feeder import Feeder
 from algolia_events._guarded import GuardedOutbox, UnansweredError
@@ -151,11 +152,29 @@ class RelayWork:
             problem = exc
         await self._line.start()
         if self._feeder is None:  # somebody else may have been quicker
-            self._feeder = Feeder(
-                self._outbox, self._line, options=self._options, clock=self._clock, booked=lambda _kind, _counts: None
-            )
+            self._feeder = self._feed(None)
             if problem is not None:
                 self._feeder.failed(problem)  # it tries again, and notices when it works
+
+    def _feed(self, before: Feeder | None) -> Feeder:
+        feeder = Feeder(
+            self._outbox,
+            self._line,
+            options=self._options,
+            clock=self._clock,
+            booked=lambda _kind, _counts: None,
+            before=before,
+        )
+        feeder.task.add_done_callback(self._feeder_ended)
+        return feeder
+
+    def _feeder_ended(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled() and self._closing is None:  # by somebody else
+            soon(self._feed_again)
+
+    def _feed_again(self) -> None:
+        if self._closing is None and self._feeder is not None and self._feeder.task.done():
+            self._feeder = self._feed(self._feeder)
 
     async def drain(self) -> None:
         """Send what can be found now."""
@@ -165,11 +184,14 @@ class RelayWork:
     async def aclose(self, timeout: float | timedelta | None = None) -> SendingStats:  # noqa: ASYNC109 - as EventQueue.aclose()
         """End; see `Relay.aclose`."""
         deadline = self._clock.monotonic() + (self._options.shutdown_timeout if timeout is None else seconds(timeout))
-        if self._closing is None or self._closing.cancelled():
-            self._closing = asyncio.create_task(self._close(deadline))
-        if not self._closing.done():
-            await asyncio.wait({self._closing})
-        return self._closing.result()
+        while True:
+            if self._closing is None or self._closing.cancelled():
+                self._closing = asyncio.create_task(self._close(deadline), name="algolia_events.closing")
+            closing = self._closing
+            if not closing.done():
+                await asyncio.wait({closing})
+            if not closing.cancelled():  # else somebody has cancelled that task, and not us
+                return closing.result()
 
     async def _close(self, deadline: float) -> SendingStats:
         async with self._outbox.given_until(self._clock, deadline):

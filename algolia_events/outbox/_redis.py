@@ -344,7 +344,8 @@ class RedisOutbox:
             rows = [] if answer == _DONE_BEFORE else answer
             claimed = [own_group_of(row, exchange.groups) if len(row) == _OWN else group_of(row) for row in rows]
             claims.note(claimed)
-            self._keep_beating()
+            if claimed:
+                self._keep_beating()
         return claimed
 
     # --- connection ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def test_who_waited_in_a_loop_that_has_ended_troubles_the_next_one_with_nothing(
     assert heard == []
 
 
-def test_nothing_begins_again_in_a_loop_that_takes_its_time_to_end() -> None:
+@pytest.mark.parametrize("clean_up", [asyncio.sleep, lambda seconds: asyncio.gather(asyncio.sleep(seconds))])
+def test_nothing_begins_again_in_a_loop_that_takes_its_time_to_end(clean_up: Callable[[float], Any]) -> None:
     bodies: list[bytes] = []
 
     async def accept(body: bytes) -> Outcome:
@@ -97,7 +99,7 @@ def test_nothing_begins_again_in_a_loop_that_takes_its_time_to_end() -> None:
             await asyncio.Event().wait()
         finally:
             queue.track(click(1))
-            await asyncio.sleep(0.2)
+            await clean_up(0.2)
 
     async def leave() -> None:
         await queue.start()

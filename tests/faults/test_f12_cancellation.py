@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from support.rigs import LONG_S, MakeRig, Rig, arrived, click, turns
 
-from algolia_events import RetryOptions
+from algolia_events import EventQueue, QueueOptions, RetryOptions
+from algolia_events._retry import Accepted, Outcome
 from algolia_events.sandbox import Hang, Sandbox, Status
 
 CANCELLATIONS = 1000
@@ -161,3 +162,23 @@ async def test_what_is_tracked_after_the_background_task_was_cancelled_is_sent(s
 
     assert len(background) == 1
     assert rig.queue.stats().tracked == 3
+
+
+def test_it_begins_again_in_a_loop_of_callbacks_too() -> None:
+    loop = asyncio.new_event_loop()
+
+    async def accept(_: bytes) -> Outcome:
+        loop.call_soon(loop.stop)
+        return Accepted()
+
+    queue = EventQueue(accept, options=QueueOptions(linger=0))
+    loop.run_until_complete(queue.start())
+
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.call_soon(queue.track, click(1))
+    loop.run_forever()
+    report = loop.run_until_complete(queue.aclose(LONG_S))
+    loop.close()
+
+    assert report.delivered == 1

@@ -587,3 +587,31 @@ async def test_what_is_tracked_after_a_background_task_was_cancelled_is_sent(nam
 
         assert background
         assert names(sandbox) == ["after"]
+
+
+async def test_what_was_sent_is_settled_though_somebody_cancels_the_feeder_while_the_queue_closes() -> None:
+    outbox = MemoryOutbox()
+    sent: list[bytes] = []
+    going = asyncio.Event()
+
+    async def accept_slowly(body: bytes) -> Outcome:
+        sent.append(body)
+        await going.wait()
+        return Accepted()
+
+    queue = DurableQueue(accept_slowly, outbox, options=QueueOptions(batch_events=1, linger=0, in_flight=2))
+    for number in range(6):
+        await queue.put(event(number))
+    closing = asyncio.create_task(queue.aclose(30))
+    await turns()
+
+    for task in asyncio.all_tasks():
+        if task.get_name() == "algolia_events.feeder":
+            task.cancel()
+    await turns()
+    going.set()
+    report = await closing
+    kept = await outbox.sizes()
+
+    assert report.delivered == len(sent) > 0
+    assert kept.events == 6 - len(sent)

@@ -82,6 +82,10 @@ def raises(error: BaseException) -> Callable[[], Any]:
     return fail
 
 
+class Panic(BaseException):
+    """What some extension modules raise."""
+
+
 async def a_helper_is_cancelled() -> None:
     """Wait for a task that somebody cancels: a pool that closes one of its connections, for instance."""
     helper = asyncio.create_task(asyncio.sleep(3600))
@@ -113,6 +117,7 @@ WRONG = {
     "settle raises": ("settle", raises(ValueError("secret")), "the outbox raised ValueError"),
     "settle is cancelled": ("settle", a_helper_is_cancelled, "the outbox raised CancelledError"),
     "store raises": ("store", raises(ValueError("secret")), "the outbox raised ValueError"),
+    "store panics": ("store", raises(Panic()), "the outbox raised Panic"),
     "store is cancelled": ("store", a_helper_is_cancelled, "the outbox raised CancelledError"),
     "open raises": ("open", raises(ValueError("secret")), "the outbox raised ValueError"),
     "open is cancelled": ("open", a_helper_is_cancelled, "the outbox raised CancelledError"),

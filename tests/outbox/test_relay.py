@@ -127,3 +127,34 @@ async def test_it_says_that_the_outbox_is_away_until_it_works(clock: HandClock) 
     assert (at_once.state, at_once.reason) == (HealthState.DEGRADED, "the outbox is away")
     assert later == at_once
     assert after.ok
+
+
+@pytest.mark.parametrize("name", ["algolia_events", "algolia_events.feeder"])
+async def test_a_background_task_that_somebody_cancels_begins_again(outbox: MemoryOutbox, name: str) -> None:
+    async with Sandbox() as sandbox, Relay(app_id="A", api_key="k", insights_url=sandbox.url, outbox=outbox):
+        background = [task for task in asyncio.all_tasks() if task.get_name() == name]
+
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
+        await outbox.store([group("a")])
+        await sandbox.wait_for(lambda: sandbox.counts.requests >= 1)
+
+        assert background
+
+
+async def test_closing_goes_on_where_somebody_cancels_its_task(outbox: MemoryOutbox) -> None:
+    async def accept(_: bytes) -> Outcome:
+        return Accepted()
+
+    work = RelayWork(accept, outbox)
+    await work.start()
+
+    closing = asyncio.create_task(work.aclose(10))
+    await spin()
+    for task in asyncio.all_tasks():
+        if task.get_name() == "algolia_events.closing":
+            task.cancel()
+    stats = await closing
+
+    assert stats.in_flight == 0
