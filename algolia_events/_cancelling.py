@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+_Result = TypeVar("_Result")
 _SOON_SECONDS: Final = 0.05
 _UNREST_SECONDS: Final = 5.0
 
@@ -34,6 +35,19 @@ def _look(call: Callable[[], None], at_the_latest: float, was_calm: bool) -> Non
         call()
     else:
         loop.call_later(_SOON_SECONDS, _look, call, at_the_latest, is_calm)
+
+
+async def seen_through(begun: Callable[[], "asyncio.Task[_Result]"]) -> _Result:
+    """Wait for a task that several may wait for, and have it `begun` again where somebody else has cancelled it.
+
+    To cancel whoever waits leaves the task alone.
+    """
+    while True:
+        task = begun()
+        if not task.done():
+            await asyncio.wait({task})
+        if not task.cancelled():
+            return task.result()
 
 
 def cancel_again() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from algolia_events._batching import Batch, Settlement
+from algolia_events._cancelling import seen_through
 from algolia_events._durable_parts import OwnLine
 from algolia_events._feeder import Feeder
 from algolia_events._groups import EventGroup
@@ -165,16 +166,15 @@ class DurableQueue(StoringQueue):
         """
         allowed = self._options.shutdown_timeout if timeout is None else seconds(timeout)
         deadline = self._clock.monotonic() + allowed
-        while True:
+
+        def closing() -> "asyncio.Task[DeliveryReport]":
             if self._closing is None or self._closing.cancelled():
                 if self._final_report is None:
                     self._ensure_runner()  # in the wrong loop this raises, before anything has changed
                 self._closing = asyncio.create_task(self._close(deadline), name="algolia_events.closing")
-            closing = self._closing
-            if not closing.done():
-                await asyncio.wait({closing})
-            if not closing.cancelled():  # else somebody has cancelled that task, and not us
-                return closing.result()
+            return self._closing
+
+        return await seen_through(closing)
 
     async def _close(self, deadline: float) -> DeliveryReport:
         loop = asyncio.get_running_loop()  # tasks of one that was closed never end

@@ -105,7 +105,7 @@ class DirectConnection:
 
 
 def _packed(command: tuple[bytes, ...]) -> list[bytes]:
-    """Write a command down as Redis's protocol (RESP) has it. redis-py would do so in eight times as many steps."""
+    """Write a command down as Redis's protocol (RESP) has it. redis-py takes several times as many steps."""
     parts = [b"*%d\r\n" % len(command)]
     for argument in command:
         parts += (b"$%d\r\n" % len(argument), argument, b"\r\n")

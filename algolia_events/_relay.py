@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import anyio
 import attrs
 
-from algolia_events._cancelling import soon
+from algolia_events._cancelling import seen_through, soon
 from algolia_events._clock import Clock, SystemClock
 from algolia_events._feeder import Feeder
 from algolia_events._guarded import GuardedOutbox, UnansweredError
@@ -184,14 +184,13 @@ class RelayWork:
     async def aclose(self, timeout: float | timedelta | None = None) -> SendingStats:  # noqa: ASYNC109 - as EventQueue.aclose()
         """End; see `Relay.aclose`."""
         deadline = self._clock.monotonic() + (self._options.shutdown_timeout if timeout is None else seconds(timeout))
-        while True:
+
+        def closing() -> "asyncio.Task[SendingStats]":
             if self._closing is None or self._closing.cancelled():
                 self._closing = asyncio.create_task(self._close(deadline), name="algolia_events.closing")
-            closing = self._closing
-            if not closing.done():
-                await asyncio.wait({closing})
-            if not closing.cancelled():  # else somebody has cancelled that task, and not us
-                return closing.result()
+            return self._closing
+
+        return await seen_through(closing)
 
     async def _close(self, deadline: float) -> SendingStats:
         async with self._outbox.given_until(self._clock, deadline):
