@@ -92,11 +92,11 @@ class Runner:
         self._look_by(due)
 
     def start_now(self) -> None:
-        """Start what may leave, without waiting for the task to do it; from within its loop, and without the lock."""
+        """Start what may leave next without waiting for the task to do it; from its loop, and without the lock."""
         if self._attempts is None or self.task.cancelling():
             return  # it is about to begin, or to end
         now = self._core.clock.monotonic()
-        due = self._context.run(self._start_what_may_leave, self._attempts, now)
+        due = self._context.run(self._start_next, self._attempts, now)
         self._look_by(due)
 
     def _look_by(self, due: float) -> None:
@@ -142,26 +142,29 @@ class Runner:
         """Start what may leave, then wait until there is a reason to look again; False when the work is over."""
         self._awake.clear()
         now = self._core.clock.monotonic()
-        due = self._start_what_may_leave(attempts, now)
+        due = self._start_next(attempts, now)
         if self._is_closing and self._is_over(now, due):
             return False
-        await self._sleep(min(due, self._closing_at))
+        if due <= now:
+            await asyncio.sleep(0)  # to begin several requests at once would hold up everybody else for so long
+        else:
+            await self._sleep(min(due, self._closing_at))
         return True
 
-    def _start_what_may_leave(self, attempts: anyio.abc.TaskGroup, now: float) -> float:
-        """Begin an attempt for each batch that may leave now; return when the next may, in monotonic seconds."""
+    def _start_next(self, attempts: anyio.abc.TaskGroup, now: float) -> float:
+        """Begin an attempt with the next batch, if it may leave; return when another may, in monotonic seconds."""
         core = self._core
-        leaving: list[Batch] = []
+        batch: Batch | None = None
         with core.lock:
             if self._is_closing:
                 core.batcher.seal()
             wall_ms = core.clock.time_ns() / 1e6
             # Past the deadline nothing leaves: it would be broken off at once, and might have arrived all the same.
-            while now < self._closing_at and (batch := core.batcher.take(now=now, wall_ms=wall_ms)) is not None:
-                leaving.append(batch)
+            if now < self._closing_at:
+                batch = core.batcher.take(now=now, wall_ms=wall_ms)
             core.batcher.has_news = False
             due = core.batcher.deadline(now=now)
-        for batch in leaving:
+        if batch is not None:
             if batch.oldest_ms < wall_ms - _limits.OLD_SERVER_EVENT_AGE * 1000:
                 core.reporter.old_events()
             attempts.start_soon(self._begin, batch, name="algolia_events.attempt")

@@ -154,6 +154,26 @@ async def test_a_hundred_thousand_events_leave_in_a_hundred_requests(sandbox: Sa
     assert sorted(arrived(sandbox)) == list(range(100_000))
 
 
+async def test_requests_begin_one_after_the_other_and_leave_everybody_else_a_turn() -> None:
+    began: list[int] = []
+    turn = -1
+
+    async def deliver(_: bytes) -> Outcome:
+        began.append(turn)
+        await asyncio.sleep(3600)
+        return Accepted()
+
+    queue = EventQueue(deliver, options=QueueOptions(batch_events=1, in_flight=4), retry=RetryOptions())
+    for number in range(4):
+        queue.track(click(number))
+    await queue.start()
+    for turn in range(50):  # noqa: B007 - read by `deliver`
+        await asyncio.sleep(0)
+    await queue.aclose(0)
+
+    assert len(began) == len(set(began)) == 4
+
+
 async def test_one_bad_event_is_found_and_the_others_arrive(sandbox: Sandbox, make: MakeQueue) -> None:
     sandbox.reject = lambda event: "EventName is required" if event["objectIDs"] == ["sku-617"] else None
     heard: list[tuple[bytes, int, str]] = []
