@@ -80,7 +80,6 @@ class Feeder:
         self._timer_at = math.inf
         self._stopped = False
         self._closing = False
-        self._dead = False
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.problem: str | None = None
         """Why the outbox could not be read or written, the last time it was."""
@@ -93,6 +92,7 @@ class Feeder:
             self._gives_back = bool(self._verdicts.left)
         line.hold_slots(self._unwritten_claims)
         self.task = asyncio.create_task(self._main(), name="algolia_events.feeder")
+        self.task.add_done_callback(self._task_ended)  # not in the task: one cancelled before it begins does nothing
 
     # --- storing -------------------------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class Feeder:
         """
         events = sum(group.count for group in groups)
         self._stored_at = self._clock.monotonic()
-        if self._exchange is None or self._stopped or self._dead:
+        if self._exchange is None or self._stopped or self._is_dead:
             await self._outbox.store(groups)
             self._wait_for(events)
             self._changed()
@@ -150,7 +150,7 @@ class Feeder:
 
     def _gather(self, groups: Sequence[ClaimedGroup]) -> None:
         """Take in what was claimed; it leaves when there is enough of it for a request, or when it has lingered."""
-        if self._stopped or self._dead:  # whose place is taken by the one of the next event loop
+        if self._stopped or self._is_dead:  # whose place is taken by the one of the next event loop
             self._verdicts.left += groups
         else:
             self._gathering.add(groups, now=self._clock.monotonic())
@@ -172,7 +172,7 @@ class Feeder:
         def is_over() -> bool:
             idle = self._empty_look >= look and not self._claims and not self._gathering
             hopeless = while_it_works and (not self._line.works or self.problem is not None)
-            return (not self._is_unwritten and (enough() or idle)) or hopeless or self._dead or self._line.is_over
+            return (not self._is_unwritten and (enough() or idle)) or hopeless or self._is_dead or self._line.is_over
 
         try:
             async with time_limit(self._clock, deadline):
@@ -222,10 +222,14 @@ class Feeder:
         except Exception as exc:  # noqa: BLE001 - a mistake of ours must not leave anybody waiting for ever
             _log.critical("algolia_events.failed", exc_info=exc)
             self.problem = "the task that reads the outbox died; the log has the cause"
-        finally:
-            self._dead = True
-            self._stop_timer()
-            self._tell()
+
+    def _task_ended(self, _: "asyncio.Task[None]") -> None:
+        self._stop_timer()
+        self._tell()
+
+    @property
+    def _is_dead(self) -> bool:
+        return self.task.done()
 
     async def _work(self) -> None:
         while True:
@@ -258,7 +262,7 @@ class Feeder:
             due = self._claim_at
         if due <= self._clock.monotonic():
             self._awake.set()
-        elif due != self._timer_at and not self._dead:
+        elif due != self._timer_at and not self._is_dead:
             self._stop_timer()
             if due < math.inf:
                 self._timer, self._timer_at = self._clock.call_at(due, self._ring), due

@@ -589,6 +589,24 @@ async def test_what_is_tracked_after_a_background_task_was_cancelled_is_sent(nam
         assert names(sandbox) == ["after"]
 
 
+async def test_a_flush_ends_though_the_feeder_is_cancelled_before_it_has_begun() -> None:
+    queue = DurableQueue(accept, MemoryOutbox(), options=QueueOptions(linger=0.01))
+    queue.track(event(1))
+    flushing = asyncio.create_task(queue.flush())
+    await turns(1)
+
+    feeders = [task for task in asyncio.all_tasks() if task.get_name() == "algolia_events.feeder"]
+    for task in feeders:
+        task.cancel()
+    await asyncio.wait({flushing}, timeout=2)
+    flushed = flushing.done()
+    report = await queue.aclose(10)
+
+    assert feeders
+    assert flushed
+    assert report.delivered == 1
+
+
 async def test_what_was_sent_is_settled_though_somebody_cancels_the_feeder_while_the_queue_closes() -> None:
     outbox = MemoryOutbox()
     sent: list[bytes] = []
