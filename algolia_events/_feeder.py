@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from algolia_events._batching import Batch, Claim, Gathering, Settlement, Verdicts
-from algolia_events._clock import Clock, Handle
+from algolia_events._clock import Alarm, Clock
 from algolia_events._groups import ClaimedGroup, EventGroup
 from algolia_events._guarded import GuardedOutbox, UnansweredError, words
 from algolia_events._line import Line
@@ -76,8 +76,7 @@ class Feeder:
         of an answer, would have two send it."""
         self._looks = 0
         self._empty_look = -1
-        self._timer: Handle | None = None
-        self._timer_at = math.inf
+        self._alarm = Alarm(clock, self._awake.set)
         self._stopped = False
         self._closing = False
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -224,7 +223,7 @@ class Feeder:
             self.problem = "the task that reads the outbox died; the log has the cause"
 
     def _task_ended(self, _: "asyncio.Task[None]") -> None:
-        self._stop_timer()
+        self._alarm.stop()
         self._tell()
 
     @property
@@ -262,20 +261,8 @@ class Feeder:
             due = self._claim_at
         if due <= self._clock.monotonic():
             self._awake.set()
-        elif due != self._timer_at and not self._is_dead:
-            self._stop_timer()
-            if due < math.inf:
-                self._timer, self._timer_at = self._clock.call_at(due, self._ring), due
-
-    def _ring(self) -> None:
-        """Have the task look, and set a timer again if it is too early: those of uvloop are, by up to a millisecond."""
-        self._timer, self._timer_at = None, math.inf
-        self._awake.set()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_at = None, math.inf
+        elif not self._is_dead:
+            self._alarm.set(due)
 
     def _room(self) -> int:
         """Say how many more requests' worth may be claimed."""
