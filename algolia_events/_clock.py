@@ -54,7 +54,7 @@ class Alarm:
     def set(self, when: float) -> None:
         """Ring once the clock reaches a moment, in place of the one set before; never, if that is infinity.
 
-        It may ring early: timers of uvloop do, by up to a millisecond. Whoever wants to be sure looks, and sets it again.
+        It may ring early, as timers of uvloop do, by up to a millisecond: whoever hears it looks, and sets it again.
         """
         if when == self._when:
             return

@@ -115,9 +115,9 @@ class DurableQueue(StoringQueue):
                     line,
                     options=self._line_options,
                     clock=self._clock,
-                    booked=self._sent,
-                    turned=self._tell_state,
-                    before=feeder,
+                    on_booked=self._sent,
+                    on_problem=self._tell_state,
+                    predecessor=feeder,
                 )
                 self._feeder.task.add_done_callback(self._feeder_ended)
                 line.on_room = self._line_turned

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from algolia_events._batching import Batch, Claim, Gathering, Settlement, Verdicts
@@ -22,7 +22,10 @@ _RETRY_SECONDS: Final = 1.0
 _SETTLE_LINGER: Final = 0.06
 """In seconds: how long what has been sent waits to be settled with the next store, which is 50 ms away at most."""
 _NS_PER_MS: Final = 1_000_000
-Booked = Callable[[str, "dict[str, int]"], None]
+
+
+def _ignore(*_: object) -> None:
+    """Nobody listens."""
 
 
 class Feeder:
@@ -33,9 +36,9 @@ class Feeder:
         line: what sends it.
         options: how large requests are, and how long few events wait for company.
         clock: the monotonic clock for polls, the wall for dead letters.
-        booked: is told what became of claimed events: a kind, and counts by origin.
-        turned: is told when `problem` comes or goes.
-        before: the one of an event loop that has ended, whose unfinished work this one takes over.
+        on_booked: is told what became of claimed events: a kind, and counts by origin.
+        on_problem: is told when `problem` comes or goes.
+        predecessor: the one whose task has ended, or its event loop; this one takes over its unfinished work.
     """
 
     def __init__(
@@ -45,48 +48,52 @@ class Feeder:
         *,
         options: QueueOptions,
         clock: Clock,
-        booked: Booked,
-        turned: Callable[[], None] = lambda: None,
-        before: "Feeder | None" = None,
+        on_booked: Callable[[str, Mapping[str, int]], None] = _ignore,
+        on_problem: Callable[[], None] = _ignore,
+        predecessor: "Feeder | None" = None,
     ) -> None:
         self._outbox = outbox
         self._exchange = outbox.exchange if outbox.exchanges else None
         self._line = line
         self._options = options
         self._clock = clock
-        self._booked = booked
-        self._turned = turned
+        self._on_booked = on_booked
+        self._on_problem = on_problem
         self._awake = asyncio.Event()
         self._claim_at = -math.inf
         self._settle_at = -math.inf
         self._retry_at = -math.inf
-        self._stored = 0
+        self._stored_unclaimed = 0
+        """Events that this process has stored, and not claimed at once, since it last asked for any."""
         self._stored_at = -math.inf
         self._gathering = Gathering(
             max_events=options.batch_events, max_body=options.batch_bytes, linger=options.linger
         )
         self._verdicts = Verdicts()
-        self._claims = 0
+        self._claims_under_way = 0
+        """Those that the line has, waiting or in flight."""
         self._claiming = 0
-        """Requests' worth of room that calls under way may fill."""
+        """Requests' worth of room that calls of the outbox under way may fill."""
         self._unwritten_claims = 0
+        """Those that have been answered, and are not settled in the outbox yet."""
         self._can_write = True
         self._gives_back = False
         """Whether groups are being given back, or may have been: to claim one then, and give it back once more for want
         of an answer, would have two send it."""
-        self._looks = 0
-        self._empty_look = -1
+        self._claim_calls = 0
+        self._exhaustive_call = -1
+        """The number of the last call that left nothing behind in the outbox, counted as in `_claim_calls`."""
         self._alarm = Alarm(clock, self._awake.set)
         self._stopped = False
         self._closing = False
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._drains: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        """For each drain under way: whether it is over, and who waits for that."""
         self.problem: str | None = None
         """Why the outbox could not be read or written, the last time it was."""
         self.loop = asyncio.get_running_loop()
-        line.on_claim, line.on_turn = self._settled, self._changed
-        if before is not None:
-            before._let_go()  # noqa: SLF001 - one of us
-            self._claims, self._verdicts = before._claims, before._take_verdicts()  # noqa: SLF001
+        line.on_claim, line.on_turn = self._settled, self._reconsider
+        if predecessor is not None:
+            self._claims_under_way, self._verdicts = predecessor.hand_over()
             self._unwritten_claims = self._verdicts.claims
             self._gives_back = bool(self._verdicts.left)
         line.hold_slots(self._unwritten_claims)
@@ -106,9 +113,9 @@ class Feeder:
         if self._exchange is None or self._stopped or self._is_dead:
             await self._outbox.store(groups)
             self._wait_for(events)
-            self._changed()
+            self._reconsider()
             return
-        # For one event more than is stored: who gets no more than he gave knows that nothing else waits.
+        # For one event more than is stored: an answer of no more than was given says that nothing else waits.
         requests = min(1, max(0, self._room()))
         max_events = requests * max(self._options.batch_events, events + 1)
         max_bytes = requests * max(self._options.batch_bytes, sum(len(group.body) for group in groups) + 1)
@@ -118,18 +125,18 @@ class Feeder:
             claimed = await self._exchange(groups, done=verdicts.done, max_events=max_events, max_bytes=max_bytes)
         except BaseException:
             self._verdicts.put_back(verdicts)
-            self._settle_at = -math.inf  # by themselves: they may make the room that was missing
+            self._settle_at = -math.inf  # without waiting for a store: it may make the room that was missing
             self._awake.set()
             raise
         finally:
             self._claiming -= requests
-        self._written(verdicts)
+        self._note_written(verdicts)
         self._gather(claimed)
         if requests and not _is_all(claimed, max_events, max_bytes):
             self._claim_at = -math.inf
         elif (waiting := events - sum(group.count for group in claimed)) > 0:
             self._wait_for(waiting)
-        self._changed()
+        self._reconsider()
 
     def _take_done(self) -> Verdicts:
         """Take the verdicts that go with a store: all, where they say nothing but that groups are done."""
@@ -137,19 +144,24 @@ class Feeder:
             return Verdicts()
         return self._take_verdicts()
 
+    def hand_over(self) -> tuple[int, Verdicts]:
+        """Give what a successor has to see to the end: how many claims the line has, and verdicts to write."""
+        self._give_back_gathered()
+        return self._claims_under_way, self._take_verdicts()
+
     def _take_verdicts(self) -> Verdicts:
         verdicts, self._verdicts = self._verdicts, Verdicts()
         return verdicts
 
     def _wait_for(self, events: int) -> None:
         """Note that there is something to claim: at once when it fills a request, else when it has lingered."""
-        self._stored += events
-        full = self._stored >= self._options.batch_events
+        self._stored_unclaimed += events
+        full = self._stored_unclaimed >= self._options.batch_events
         self._claim_at = min(self._claim_at, self._clock.monotonic() + (0.0 if full else self._options.linger))
 
     def _gather(self, groups: Sequence[ClaimedGroup]) -> None:
         """Take in what was claimed; it leaves when there is enough of it for a request, or when it has lingered."""
-        if self._stopped or self._is_dead:  # whose place is taken by the one of the next event loop
+        if self._stopped or self._is_dead:  # a successor claims it
             self._verdicts.left += groups
         else:
             self._gathering.add(groups, now=self._clock.monotonic())
@@ -164,12 +176,12 @@ class Feeder:
         """
         if deadline is not None and self._clock.monotonic() >= deadline:
             return enough()  # what began now would be broken off at once, and might have arrived all the same
-        look = self._looks
+        next_call = self._claim_calls
         self._claim_at = -math.inf
         self._awake.set()
 
         def is_over() -> bool:
-            idle = self._empty_look >= look and not self._claims and not self._gathering
+            idle = self._exhaustive_call >= next_call and not self._claims_under_way and not self._gathering
             hopeless = while_it_works and (not self._line.works or self.problem is not None)
             return (not self._is_unwritten and (enough() or idle)) or hopeless or self._is_dead or self._line.is_over
 
@@ -185,21 +197,21 @@ class Feeder:
         if is_over():
             return
         entry = (is_over, asyncio.get_running_loop().create_future())
-        self._waiting.append(entry)
+        self._drains.append(entry)
         try:
             await entry[1]
         finally:
-            self._waiting.remove(entry)
+            self._drains.remove(entry)
 
-    def _tell(self) -> None:
-        for is_over, waiter in self._waiting:
+    def _end_drains(self) -> None:
+        for is_over, waiter in self._drains:
             if not waiter.done() and is_over():
                 waiter.set_result(None)
 
     def stop(self) -> None:
         """Claim no more; what is on its way is sent and settled all the same."""
         self._stopped = True
-        self._let_go()
+        self._give_back_gathered()
 
     async def close(self) -> None:
         """Claim no more, and settle what has been sent; the line has to be closed by then."""
@@ -224,7 +236,7 @@ class Feeder:
 
     def _task_ended(self, _: "asyncio.Task[None]") -> None:
         self._alarm.stop()
-        self._tell()
+        self._end_drains()
 
     @property
     def _is_dead(self) -> bool:
@@ -235,7 +247,7 @@ class Feeder:
             self._awake.clear()
             self._line.ease(keep_probe=not self._stopped)
             if not self._line.works and not self._line.room_for_claims():
-                self._let_go()  # others may do better
+                self._give_back_gathered()  # others may do better
             if self._verdicts and self._clock.monotonic() >= self._settle_due():
                 await self._settle()
             if self._closing:
@@ -243,19 +255,19 @@ class Feeder:
             self._send()
             if self._room() > 0 and self._clock.monotonic() >= self._claim_at:
                 await self._claim(self._room())
-            self._tell()
+            self._end_drains()
             self._look_when_due()
             await self._awake.wait()
 
-    def _changed(self) -> None:
-        """Have the task look again where what happened can matter: most changes no more than when to look."""
-        if self._waiting or not self._line.works:
+    def _reconsider(self) -> None:
+        """Wake the task where what happened may give it something to do; most that happens only moves its alarm."""
+        if self._drains or not self._line.works:
             self._awake.set()
         else:
             self._look_when_due()
 
     def _look_when_due(self) -> None:
-        """Have the task look when there is something to do, as far as is known by now."""
+        """Wake the task when there is something to do, as far as is known by now."""
         due = min(self._gathering.due, self._settle_due() if self._verdicts else math.inf)
         if self._claim_at < due and self._room() > 0:
             due = self._claim_at
@@ -272,20 +284,20 @@ class Feeder:
 
     def _send(self, *, at_once: bool = False) -> None:
         """Send what has been gathered, if it fills a request, has lingered, or may not linger."""
-        claims = self._gathering.take(now=math.inf if at_once or self._waiting else self._clock.monotonic())
+        claims = self._gathering.take(now=math.inf if at_once or self._drains else self._clock.monotonic())
         if claims:
-            self._claims += len(claims)
+            self._claims_under_way += len(claims)
             self._line.admit(claims)
 
-    def _let_go(self) -> None:
+    def _give_back_gathered(self) -> None:
         """Give back what has been gathered."""
         self._verdicts.left += self._gathering.give_back()
 
     async def _claim(self, room: int) -> None:
         """Claim for so many requests."""
-        options, look = self._options, self._looks
-        self._looks += 1
-        self._stored = 0
+        options, call = self._options, self._claim_calls
+        self._claim_calls += 1
+        self._stored_unclaimed = 0
         self._claim_at = self._clock.monotonic() + _POLL_SECONDS
         events, size = room * options.batch_events, room * options.batch_bytes
         self._claiming += room
@@ -294,29 +306,29 @@ class Feeder:
         except AlgoliaEventsError as exc:
             if isinstance(exc, UnansweredError):  # time is up: what began now would be broken off at once
                 self.stop()
-            self.failed(exc)
+            self.note_failure(exc)
             return
         finally:
             self._claiming -= room
-        self._works()
+        self._note_success()
         if _is_all(groups, events, size):
-            self._empty_look = look
+            self._exhaustive_call = call
         self._gather(groups)
         if groups:  # these have waited already, and what has been gathered keeps them company
             self._send(at_once=True)
-        if self._empty_look < look:
+        if self._exhaustive_call < call:
             self._claim_at = -math.inf  # there may be more, as soon as there is room
 
     def _settled(self, claim: Claim, settlement: Settlement, batch: Batch) -> None:
         """Book what became of a batch of a claim; keep it for the outbox once the whole claim is through."""
         fate = claim.book(settlement, batch, wall_ms=self._clock.time_ns() // _NS_PER_MS)
-        self._booked(fate.kind, dict(fate.by_origin))
+        self._on_booked(fate.kind, fate.by_origin)
         if claim.is_settled:
             now = self._clock.monotonic()
             if not self._verdicts and now < self._stored_at + _SETTLE_LINGER:
                 self._settle_at = now + _SETTLE_LINGER
             self._verdicts.add(claim)
-            self._claims -= 1
+            self._claims_under_way -= 1
             self._unwritten_claims += 1
             self._line.hold_slots(self._unwritten_claims)
 
@@ -326,7 +338,7 @@ class Feeder:
             return -math.inf
         if self._verdicts.left and self._claiming:  # a store that is under way could claim what is given back
             return math.inf
-        hurried = self._waiting or not self._line.has_slot
+        hurried = self._drains or not self._line.has_slot
         return self._retry_at if hurried else max(self._retry_at, self._settle_at)
 
     async def _settle(self) -> None:
@@ -340,29 +352,29 @@ class Feeder:
             self._can_write = False
             if not isinstance(exc, Exception):
                 raise
-            self.failed(exc)
+            self.note_failure(exc)
             self._line.hold_slots(0)  # what goes past a failing outbox needs them
         else:
             self._gives_back = False
-            self._written(verdicts)
+            self._note_written(verdicts)
 
-    def _written(self, verdicts: Verdicts) -> None:
+    def _note_written(self, verdicts: Verdicts) -> None:
         self._unwritten_claims -= verdicts.claims
         self._line.hold_slots(self._unwritten_claims)
         self._can_write = True
-        self._works()
+        self._note_success()
 
-    def _works(self) -> None:
+    def _note_success(self) -> None:
         if self.problem is not None and self._can_write:  # a full disk can still be read
             self.problem = None
-            self._turned()
+            self._on_problem()
 
-    def failed(self, exc: Exception) -> None:
+    def note_failure(self, exc: Exception) -> None:
         """Note that the outbox fails, until it works."""
         news, self.problem = self.problem is None, words(exc)
         if news:
             _log.warning("algolia_events.outbox_failed", extra={"reason": self.problem})
-            self._turned()
+            self._on_problem()
 
 
 def _is_all(groups: Sequence[EventGroup], max_events: int, max_bytes: int) -> bool:

@@ -154,17 +154,10 @@ class RelayWork:
         if self._feeder is None:  # somebody else may have been quicker
             self._feeder = self._feed(None)
             if problem is not None:
-                self._feeder.failed(problem)  # it tries again, and notices when it works
+                self._feeder.note_failure(problem)  # it tries again, and notices when it works
 
-    def _feed(self, before: Feeder | None) -> Feeder:
-        feeder = Feeder(
-            self._outbox,
-            self._line,
-            options=self._options,
-            clock=self._clock,
-            booked=lambda _kind, _counts: None,
-            before=before,
-        )
+    def _feed(self, predecessor: Feeder | None) -> Feeder:
+        feeder = Feeder(self._outbox, self._line, options=self._options, clock=self._clock, predecessor=predecessor)
         feeder.task.add_done_callback(self._feeder_ended)
         return feeder
 
