@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -82,14 +83,12 @@ class DurableQueue(StoringQueue):
         """Have a batch sent from memory, as far as the line has room for it."""
         if self._line is None:
             return None
-        self._leans_on_line = True
-        moved = self._line.take_over(batch)
-        return moved and Moved(lambda batch: self._hand_over(moved, batch))
+        self._leans_on_line = True  # without room as well: `_line_turned()` tries again when there is some
+        return Moved(partial(self._hand_over, self._line)) if self._line.has_room_for(batch) else None
 
-    def _hand_over(self, moved: Moved, batch: Batch) -> None:
-        moved.take_over(batch)
-        assert self._line is not None  # noqa: S101
-        self._batcher.leave_room_for(*self._line.held())
+    def _hand_over(self, line: Line, batch: Batch) -> None:
+        line.take_over(batch)
+        self._batcher.leave_room_for(*line.held())
 
     def _line_turned(self) -> None:
         """Let what waits here have the room that the line has got again."""
@@ -144,14 +143,14 @@ class DurableQueue(StoringQueue):
         report = await super().flush(timeout)
         if report.timed_out or self._line is None or self._feeder is None:
             return self._report(timed_out=report.timed_out)
-        in_time = await self._drain(deadline, while_it_works=False)
+        in_time = await self._drain(self._feeder, deadline, while_it_works=False)
         rest = await self._line.flush(self._remaining(deadline))
         return self._report(timed_out=rest.timed_out or not in_time)
 
-    async def _drain(self, deadline: float | None, *, while_it_works: bool) -> bool:
+    async def _drain(self, feeder: Feeder, deadline: float | None, *, while_it_works: bool) -> bool:
+        """Have sent what was stored until now; False if time ran out."""
         target = self._batcher.stored_ever
-        assert self._feeder is not None  # noqa: S101
-        return await self._feeder.drain(
+        return await feeder.drain(
             lambda: self._batcher.sent_ever >= target, deadline=deadline, while_it_works=while_it_works
         )
 
@@ -201,7 +200,7 @@ class DurableQueue(StoringQueue):
         timed_out = intake.timed_out
         if self._line is not None and self._feeder is not None:
             self._line.hurry()
-            await self._drain(deadline, while_it_works=True)
+            await self._drain(self._feeder, deadline, while_it_works=True)
             self._feeder.stop()
             if not self._line.works:
                 self._line.give_back()

@@ -6,7 +6,7 @@ from typing import Any
 from algolia_events._batching import Batch, Claim, LineBatcher, Settlement
 from algolia_events._codec._peek import event_timestamp
 from algolia_events._queue import EventQueue
-from algolia_events._retry import Gate, Moved
+from algolia_events._retry import Gate
 from algolia_events.reports import SendingStats
 
 ClaimListener = Callable[[Claim, Settlement, Batch], None]
@@ -60,18 +60,16 @@ class Line(EventQueue):
         with self._lock:
             return self._batcher.has_slot
 
-    def take_over(self, batch: Batch) -> Moved | None:
-        """Offer to send a batch that could not be stored; None without room for it.
+    def has_room_for(self, batch: Batch) -> bool:
+        """Say whether a batch that could not be stored can be taken over.
 
-        No more is taken over than of claims, so that the rest waits where the bounds and the overflow policy are seen
-        to.
+        No more of those is held than of claims: the rest waits where the bounds and the overflow policy are seen to.
         """
         with self._lock:
-            if not self.room_for_claims() or not self._batcher.has_room_for(batch):
-                return None
-        return Moved(self._take_over)
+            return self.room_for_claims() > 0 and self._batcher.has_room_for(batch)
 
-    def _take_over(self, batch: Batch) -> None:
+    def take_over(self, batch: Batch) -> None:
+        """Send a batch that could not be stored."""
         with self._lock:
             self._batcher.take_over(batch)
         self._ensure_runner().look_again()

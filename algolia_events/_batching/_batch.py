@@ -3,9 +3,12 @@
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+
+if TYPE_CHECKING:
+    from algolia_events._batching._claim import Claim
 
 SEPARATOR: Final = b",\n"
 """Between two events. JSON escapes line feeds inside strings, so this never occurs within an event: a run of joined
@@ -48,8 +51,8 @@ class Batch:
     """Whether any request with them did: they may have arrived, whatever became of later ones."""
     era: int = 0
     """The era of the gate that the attempt under way began in."""
-    claim: Any = None
-    """What the outbox it came from knows it by."""
+    claim: "Claim | None" = None
+    """The groups of an outbox that it was made of; None: its events were tracked in this process."""
 
     @property
     def body_size(self) -> int:

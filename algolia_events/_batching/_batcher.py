@@ -156,21 +156,19 @@ class Batcher(Admission):
             case Blocked():
                 self.gate.blocked(batch.era, outcome, now=now)
                 self._put_back([batch], instead_of=batch)
-                return _UNDECIDED
-            case Stored() | Moved():
+            case Stored():
                 self.gate.answered(batch.era)
-                return self._passed_on(batch, outcome)
-
-    def _passed_on(self, batch: Batch, outcome: Stored | Moved) -> Settlement:
-        moved = batch.count if isinstance(outcome, Moved) else 0
-        self._let_go(batch)
-        self.ledger.tracked -= moved
-        self.ledger.stored += batch.count - moved
-        self._measure_room()
-        if isinstance(outcome, Moved):
-            outcome.take_over(batch)
-            return _UNDECIDED
-        return Settlement(stored=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)
+                self._let_go(batch)
+                self.ledger.stored += batch.count
+                self._measure_room()
+                return Settlement(stored=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)
+            case Moved():
+                self.gate.answered(batch.era)
+                self._let_go(batch)
+                self.ledger.tracked -= batch.count
+                self._measure_room()
+                outcome.take_over(batch)
+        return _UNDECIDED
 
     def _refused(self, batch: Batch, outcome: Refused) -> Settlement:
         family = batch.family = batch.family or Family(_REFUSALS_PER_BATCH)

@@ -1,20 +1,21 @@
 """The batcher in front of an outbox: its batches are stored, and may be sent by us later."""
 
 from collections import Counter, deque
-from typing import Any
+from collections.abc import Callable
 
 from algolia_events._batching._batch import Batch
 from algolia_events._batching._batcher import Batcher
 from algolia_events._batching._settlement import Settlement
-from algolia_events._retry import Outcome
+from algolia_events._retry import Gate, Outcome
+from algolia_events.config import QueueOptions
 from algolia_events.reports import DropReason
 
 
 class IntakeBatcher(Batcher):
     """Has a third stage after waiting and in flight: stored, and not sent yet by this process."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Callable[[bytes], int | None]) -> None:
+        super().__init__(options, gate, timestamp_of=timestamp_of)
         self._sent_early: Counter[str] = Counter()
         self.stored_ever = 0
         """Events known to have been stored, whatever has become of them since."""
