@@ -157,12 +157,10 @@ class Gate:
             return self._health
         return attrs.evolve(self._health, next_attempt_in=max(0.0, self.opens_at - now))
 
-    def answered(self, era: int) -> bool:
-        """Note that the server gave a verdict on a batch; return whether this ended an outage."""
-        if self.is_open or era != self._era:
-            return False
-        self.reopen()
-        return True
+    def answered(self, era: int) -> None:
+        """Note that the server gave a verdict on a batch, which ends an outage."""
+        if not self.is_open and era == self._era:
+            self.reopen()
 
     def reopen(self) -> None:
         """Forget all failures: the server answered, or what was wrong has been put right."""
@@ -171,8 +169,8 @@ class Gate:
         self._era += 1
         self.opens_at = self._asked_until = 0.0
 
-    def failed(self, era: int, outcome: Failed, *, now: float, jitter: float) -> bool:
-        """Note a failure, with `jitter` drawn evenly from [0, 1); return whether it began an outage.
+    def failed(self, era: int, outcome: Failed, *, now: float, jitter: float) -> None:
+        """Note a failure, with `jitter` drawn evenly from [0, 1).
 
         The pause is drawn between 0 and the backoff (full jitter), so that clients which failed together do not
         return together; what the server asked for is a floor under it, up to `max_retry_after`.
@@ -181,26 +179,19 @@ class Gate:
             asked = now + min(outcome.pause, self._options.max_retry_after)
             self._asked_until = max(self._asked_until, asked)
         if era == self._era or self.is_open:
-            began = self.is_open
             self._era += 1
             self._failures += 1
             self.opens_at = now + jitter * self._backoff()
             state = HealthState.PAUSED if outcome.throttled else HealthState.RETRYING
             self._health = Health(state=state, reason=outcome.reason)
-        else:
-            began = False
         self.opens_at = max(self.opens_at, self._asked_until)
-        return began
 
-    def blocked(self, era: int, outcome: Blocked, *, now: float) -> bool:
-        """Note that somebody has to act; return whether that is news."""
-        if era != self._era and not self.is_open:
-            return False
-        news = self._health.state is not HealthState.BLOCKED or self._health.reason != outcome.reason
-        self._health = Health(state=HealthState.BLOCKED, reason=outcome.reason)
-        self._era += 1
-        self.opens_at = now + self._options.probe_interval
-        return news
+    def blocked(self, era: int, outcome: Blocked, *, now: float) -> None:
+        """Note that somebody has to act."""
+        if era == self._era or self.is_open:
+            self._health = Health(state=HealthState.BLOCKED, reason=outcome.reason)
+            self._era += 1
+            self.opens_at = now + self._options.probe_interval
 
     def hurry(self, *, now: float) -> None:
         """Cut short what we chose to wait, since the client closes; what the server asked for stands."""
