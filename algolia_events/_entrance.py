@@ -218,7 +218,7 @@ class Entrance(ABC):
     def _see_to(self, text: str, stamp: int) -> bool:
         """Do what is due after an event that filled the room it joined in, or found it shut."""
         with self._lock:
-            reason = self._batcher.verdict_on(text, stamp)
+            reason = self._batcher.refusal_of(text, stamp)
             news = self._batcher.take_news()
         if news:
             self._wake()

@@ -1,12 +1,11 @@
 """What comes in: the bounds, the policies, and the batch that is being filled."""
 
 import math
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch
-from algolia_events._batching._ledger import Ledger
+from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR
+from algolia_events._batching._holdings import Holdings
 from algolia_events._batching._open import LOOSE_EVENTS, SMALL_EVENT, OpenBatch, Ticketed
 from algolia_events._batching._server_limit import LARGEST_BODY, ServerLimit
 from algolia_events._batching._settlement import Settlement
@@ -25,42 +24,32 @@ def _size(texts: list[str]) -> int:
     return sum(map(len, texts)) + len(texts) * _SEPARATOR_BYTES
 
 
-class Admission:
+class Admission(Holdings):
     """Takes events in as far as there is room, and seals them into batches.
 
     `Batcher` is this and what happens to a batch from then on.
     """
 
     def __init__(self, options: QueueOptions, *, timestamp_of: Callable[[bytes], int | None]) -> None:
-        self.ledger = Ledger()
-        self._options = options
+        super().__init__(options)
         self._timestamp_of = timestamp_of
-        self._max_events = options.max_events
-        self._max_bytes = options.max_bytes
         self._server_limit = ServerLimit()
-        self._loose: list[str] = []
-        self.open = OpenBatch(first=0, loose=self._loose)
-        """The batch that events still join; `track()` appends to it without asking where that is allowed."""
-        self._ready: deque[Batch] = deque()
-        self._in_flight: set[Batch] = set()
-        self._sealed_events = 0
-        self._sealed_bytes = 0
-        self._changes = 0
-        """How often a batch was sealed or an event gave way: what a signal handler that tracks can do to the line."""
         self._dropped: list[Settlement] = []
-        self._untold = {DropReason.QUEUE_FULL: 0, DropReason.AMBIGUOUS: 0}
+        self._dropped_unticketed = {DropReason.QUEUE_FULL: 0, DropReason.AMBIGUOUS: 0}
         """How many events gave way, nobody waiting for them, since `dropped()` was last called."""
         self._closed: DropReason | None = None
         self._one_by_one = False
-        self._tickets_due = 0
+        self._uncounted_tickets = 0
         """How many events with a ticket are not counted yet."""
-        self._late: list[tuple[str, DropReason]] = []
+        self._refused_late: list[tuple[str, DropReason]] = []
         """Texts that were refused when they were counted; whoever tracked one comes for the reason."""
         self._room = 0
         """How many bytes the open batch may grow to, before anything else has to be considered."""
         self._measure_room()
         self.has_news = False
         """Whether something came in that the runner has to look at: a first event, or a full batch."""
+
+    # --- taking in -----------------------------------------------------------------------------------------------
 
     def add(self, text: str, stamp: int, ticket: Any = None) -> DropReason | None:
         """Take in one event encoded as ASCII and stamped `stamp`; return why not, if it was refused.
@@ -77,7 +66,7 @@ class Admission:
                 return self.ledger.refuse(refused)
         if ticket is not None:
             text = Ticketed(text, ticket)
-            self._tickets_due += 1
+            self._uncounted_tickets += 1
         batch = self.open
         if stamp < batch.oldest_ms:  # noqa: PLR1730 - min() would cost five times as much, once an event
             batch.oldest_ms = stamp
@@ -90,17 +79,17 @@ class Admission:
             and self._changes == changes
             and batch is self.open
         ):
-            # What `count_in()` would do, in a third of the time: nobody else has come. No call from here on, as there.
+            # Nobody else has come: what `count_in()` would do, in a third of the time. No call from here on, as there.
             if ticket is not None:
                 batch.tickets[batch.first + batch.count] = ticket
-                self._tickets_due -= 1
+                self._uncounted_tickets -= 1
             batch.size += size
             batch.counted += 1
             batch.count += 1
             if batch.count >= batch.milestone:
                 self._pass_milestone(batch)
             return None
-        return self.verdict_on(text, stamp)
+        return self.refusal_of(text, stamp)
 
     def count_in(self) -> None:
         """Count the events that joined the open batch without asking, and do what their number calls for.
@@ -125,9 +114,9 @@ class Admission:
                 size -= _size([texts.pop()])
             number = len(texts)
             oldest = batch.oldest_ms if batch.is_dated else self._oldest(texts)
-            tickets = self._tickets_of(texts, batch.first + count) if self._tickets_due else {}
-            told = len(tickets)
-            # No call from here to the last: a signal handler can track behind one, and must find all or nothing done.
+            tickets = self._tickets_of(texts, batch.first + count) if self._uncounted_tickets else {}
+            ticketed = len(tickets)
+            # No call from here on (see the package): whoever tracked behind one may have had these counted.
             if batch is not self.open or batch.count != count:  # `counted` falls again when a run is packed
                 continue
             batch.oldest_ms = oldest
@@ -135,18 +124,18 @@ class Admission:
             batch.counted = counted + number
             batch.count += number
             batch.tickets |= tickets
-            self._tickets_due -= told
+            self._uncounted_tickets -= ticketed
             if batch.count >= batch.milestone:
                 self._pass_milestone(batch)
 
-    def verdict_on(self, text: str, stamp: int) -> DropReason | None:
+    def refusal_of(self, text: str, stamp: int) -> DropReason | None:
         """Count in what joined without asking; return why `text` was refused, if it came too late."""
         # It may have got into another batch than it was meant for.
         self.open.oldest_ms = min(self.open.oldest_ms, stamp)
         self.count_in()
-        for place, (late, reason) in enumerate(self._late):
+        for place, (late, reason) in enumerate(self._refused_late):
             if late is text:
-                del self._late[place]
+                del self._refused_late[place]
                 return reason
         return None
 
@@ -169,14 +158,14 @@ class Admission:
         tracked = self.ledger.tracked
         late = self._loose[place:]
         number, reasons = len(late), [(text, reason) for text in late]
-        told = len(self._tickets_of(late, 0))
-        # No call from here on, see `count_in()`: each refusal, and each batch that is sealed, changes `tracked`.
+        ticketed = len(self._tickets_of(late, 0))
+        # No call from here on (see the package): each refusal, and each batch that is sealed, changes `tracked`.
         if self.ledger.tracked == tracked and self._loose[place : place + number] == late:
             del self._loose[place : place + number]
             self.ledger.tracked += number
             self.ledger.dropped[reason] += number
-            self._tickets_due -= told
-            self._late += reasons
+            self._uncounted_tickets -= ticketed
+            self._refused_late += reasons
 
     def _pass_milestone(self, batch: OpenBatch) -> None:
         """Do what the first event, each run of them, the last of a batch and the last of the queue call for."""
@@ -190,6 +179,8 @@ class Admission:
             batch.pack()
         self._measure_room()
 
+    # --- room ----------------------------------------------------------------------------------------------------
+
     def _measure_room(self) -> None:
         """Reckon how far the open batch may fill, in bytes and events, until somebody has to think again.
 
@@ -202,7 +193,7 @@ class Admission:
             room = min(self._open_limit, self._max_bytes - self._sealed_bytes)
             run = min(LOOSE_EVENTS - counted, self._options.batch_events - count, spare_events)
             joining = min(run, (room - batch.size) // (SMALL_EVENT + _SEPARATOR_BYTES))
-            # No call from here on, see `count_in()`.
+            # No call from here on (see the package).
             if (
                 batch is self.open
                 and batch.count == count
@@ -241,9 +232,6 @@ class Admission:
         self.count_in()
         return self._fits(1, size + _SEPARATOR_BYTES)
 
-    def _fits(self, events: int, size: int) -> bool:
-        return self._events + events <= self._max_events and self._bytes + size <= self._max_bytes
-
     def can_ever_fit(self, size: int) -> bool:
         """Say whether an event of `size` bytes fits into a request, and into the queue when it is empty."""
         return not _is_too_large(size + _SEPARATOR_BYTES) and size + _SEPARATOR_BYTES <= self._options.max_bytes
@@ -273,18 +261,18 @@ class Admission:
         size = len(event) + _SEPARATOR_BYTES
         reason = DropReason.AMBIGUOUS if oldest.doubtful else DropReason.QUEUE_FULL
         ticket = oldest.tickets.get(number)
-        told = [] if ticket is None else [Settlement(dropped=reason, dropped_count=1, tickets=(ticket,))]
-        # No call from here to the last, see `_seal()`: whoever tracks behind one may have let this event go already.
+        settlements = [] if ticket is None else [Settlement(dropped=reason, dropped_count=1, tickets=(ticket,))]
+        # No call from here on (see the package): whoever tracked behind one may have let this event go already.
         if self._ready and self._ready[0] is oldest and oldest.first == number:
             oldest.first += 1
             oldest.count -= 1
             oldest.size -= size
             del oldest.pieces[0]
-            if told:
+            if settlements:
                 del oldest.tickets[number]
-                self._dropped += told
+                self._dropped += settlements
             else:
-                self._untold[reason] += 1
+                self._dropped_unticketed[reason] += 1
             if not oldest.count:
                 del self._ready[0]
             self._changes += 1
@@ -293,6 +281,8 @@ class Admission:
             self.ledger.dropped[reason] += 1
             self._measure_room()
         return True
+
+    # --- sealing, and the end ------------------------------------------------------------------------------------
 
     def seal(self) -> None:
         """Close the open batch, so that it may leave without waiting for more."""
@@ -308,8 +298,7 @@ class Admission:
             batch.pack()
             sealed = batch.sealed()
             following = OpenBatch(first=batch.first + batch.count, loose=self._loose)
-            # No call from here to the last: a signal handler can raise or track behind one, and must find all or
-            # nothing done.
+            # No call from here on (see the package): whoever tracked behind one may have sealed it, or joined it.
             if batch is not self.open or batch.counted:
                 continue
             self.open = following
@@ -330,6 +319,8 @@ class Admission:
         self._closed = reason
         self._measure_room()  # the check that every event passes anyway leads to the refusal: it costs nothing more
 
+    # --- what the queue asks -------------------------------------------------------------------------------------
+
     def hasten(self) -> None:
         """End the linger of what has come in so far; what comes in before the next `take()` still joins it."""
         if self.open.count:  # the last event may have filled its batch; an empty one that is due is never done
@@ -344,9 +335,9 @@ class Admission:
     def dropped(self) -> list[Settlement]:
         """Hand out what was dropped, since the last call, in the course of something else."""
         settled, self._dropped = self._dropped, []
-        for reason, count in self._untold.items():
+        for reason, count in self._dropped_unticketed.items():
             if count:
-                self._untold[reason] -= count
+                self._dropped_unticketed[reason] -= count
                 settled.append(Settlement(dropped=reason, dropped_count=count))
         return settled
 
@@ -355,43 +346,10 @@ class Admission:
         self.count_in()
         return self.open.first + self.open.count
 
-    @property
-    def sealed_below(self) -> int:
-        """The number of the first event that is not in a sealed batch."""
-        return self.open.first
-
-    @property
-    def pending(self) -> int:
-        """Events waiting or in flight."""
-        return self._events
-
     def is_empty(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
         self.count_in()
         return not self._events
-
-    @property
-    def pending_bytes(self) -> int:
-        """What those events and their separators take, in bytes."""
-        return self._bytes
-
-    @property
-    def in_flight(self) -> int:
-        """Requests under way."""
-        return len(self._in_flight)
-
-    @property
-    def tracked(self) -> int:
-        """Events that were handed in, refused ones included; those of the open batch are booked when it is sealed."""
-        return self.ledger.tracked + self.open.count
-
-    @property
-    def _events(self) -> int:
-        return self._sealed_events + self.open.count
-
-    @property
-    def _bytes(self) -> int:
-        return self._sealed_bytes + self.open.size
 
     @property
     def _open_limit(self) -> int:

@@ -62,7 +62,7 @@ class Batcher(Admission):
             if not self._ready:
                 return None
             batch = self._ready[0]
-            # No call between these, see `_let_go()`: from here on the batch gives way to nothing.
+            # No call from here on (see the package): now the batch gives way to nothing any more.
             del self._ready[0]
             self._in_flight |= {batch}
             if batch.oldest_ms < wall_ms - self._options.max_event_age * 1000:
@@ -117,9 +117,9 @@ class Batcher(Admission):
         books = self._books(batch)
         while True:
             changes = self._changes
-            told = [_told_dropped(batch, reason)]
+            settlements = [_dropped_whole(batch, reason)]
             ready = deque([waiting for waiting in (*self._ready,) if waiting is not batch])
-            # No call from here to the last: whoever tracks behind one may have changed what waits.
+            # No call from here on (see the package): whoever tracked behind one may have changed what waits.
             if self._changes == changes:
                 self._ready = ready
                 self._sealed_events -= batch.count
@@ -128,7 +128,7 @@ class Batcher(Admission):
                     self._claimed_events -= batch.count
                     self._claimed_bytes -= batch.size
                 books.dropped[reason] += batch.count
-                self._dropped += told
+                self._dropped += settlements
                 self._measure_room()
                 return
 
@@ -212,14 +212,10 @@ class Batcher(Admission):
         self._let_go(batch)
         dropped[reason] += batch.count
         self._measure_room()
-        return _told_dropped(batch, reason)
+        return _dropped_whole(batch, reason)
 
     def _let_go(self, batch: Batch) -> None:
-        """Take a batch off the totals.
-
-        It is booked in the same breath: without a call in between, behind which a signal handler could raise, or ask
-        for counters that do not add up (see `Admission._seal()`).
-        """
+        """Take a batch off the totals; the caller books what became of it before any other call (see the package)."""
         self._in_flight -= {batch}
         self._sealed_events -= batch.count
         self._sealed_bytes -= batch.size
@@ -233,7 +229,7 @@ class Batcher(Admission):
         while True:
             changes = self._changes
             ready = deque(sorted((*self._ready, *returned), key=_FIRST))
-            # No call from here on: whoever tracks behind one may have changed what waits.
+            # No call from here on (see the package): whoever tracked behind one may have changed what waits.
             if self._changes == changes:
                 self._ready = ready
                 self._in_flight -= {instead_of}
@@ -293,5 +289,5 @@ class Batcher(Admission):
         )
 
 
-def _told_dropped(batch: Batch, reason: DropReason) -> Settlement:
+def _dropped_whole(batch: Batch, reason: DropReason) -> Settlement:
     return Settlement(dropped=reason, dropped_count=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)

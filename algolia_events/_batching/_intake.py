@@ -45,7 +45,7 @@ class IntakeBatcher(Batcher):
         self.reclaim()
         self.seal()
         batches = list(self._ready)
-        # No call between these, see `Batcher._let_go()`.
+        # No call from here on (see the package).
         self._ready = deque()
         self._in_flight |= {*batches}
         return batches

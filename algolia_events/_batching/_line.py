@@ -47,7 +47,7 @@ class LineBatcher(Batcher):
 
     def has_room_for(self, batch: Batch) -> bool:
         """Say whether a batch finds room."""
-        return self._events + batch.count <= self._max_events and self._bytes + batch.size <= self._max_bytes
+        return self._fits(batch.count, batch.size)
 
     def _admit(self, batch: Batch) -> None:
         self.seal()
@@ -55,7 +55,7 @@ class LineBatcher(Batcher):
         self.open.first += batch.count
         self._ready.append(batch)
         books = self._books(batch)
-        # No call between these, see `Batcher._let_go()`.
+        # No call from here on (see the package).
         self._sealed_events += batch.count
         self._sealed_bytes += batch.size
         if batch.claim is not None:

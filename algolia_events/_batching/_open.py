@@ -39,7 +39,7 @@ class OpenBatch:
     What makes that safe: `loose` is one list for all batches of a queue, and appending to it and cutting from it are
     single operations of a list, which nobody sees half done. After appending one looks at `last`, the index of the last
     text that there is room for. Where that is reached, or the batch was shut in the meantime (-1), one takes the lock,
-    has the text counted, and hears whether it came too late (`Admission.verdict_on()`). So a text that joins late finds
+    has the text counted, and hears whether it came too late (`Admission.refusal_of()`). So a text that joins late finds
     itself in the next batch, and its author sees to it that the batch is heard of. Where threads race, `room` may be
     exceeded by one text a thread; what the queue has no room for is refused when it is counted.
 
