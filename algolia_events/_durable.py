@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from algolia_events._batching import Batch, Settlement
-from algolia_events._cancelling import seen_through
+from algolia_events._cancelling import result_of
 from algolia_events._durable_parts import OwnLine
 from algolia_events._feeder import Feeder
 from algolia_events._groups import EventGroup
@@ -173,7 +173,7 @@ class DurableQueue(StoringQueue):
                 self._closing = asyncio.create_task(self._close(deadline), name="algolia_events.closing")
             return self._closing
 
-        return await seen_through(closing)
+        return await result_of(closing)
 
     async def _close(self, deadline: float) -> DeliveryReport:
         loop = asyncio.get_running_loop()  # tasks of one that was closed never end

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from algolia_events._cancelling import cancels
+from algolia_events._cancelling import cancel_requests
 from algolia_events._fork import watch_forks
 from algolia_events._wire import Request, Response, Timeouts
 from algolia_events.errors import CertificateError, ClientClosedError, TransportError
@@ -104,7 +104,7 @@ class AiohttpTransport:
             try:
                 return await self._attempt(request, body)
             except (aiohttp.ClientError, OSError, asyncio.CancelledError) as exc:
-                if isinstance(exc, asyncio.CancelledError) and cancels():
+                if isinstance(exc, asyncio.CancelledError) and cancel_requests():
                     raise
                 error = _translate(exc, request, ambiguous=body.left)
                 if body.left or not body.reached:

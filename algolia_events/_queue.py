@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from algolia_events._batching import Batch, Settlement
-from algolia_events._cancelling import soon
+from algolia_events._cancelling import call_unless_loop_ends
 from algolia_events._clock import Clock, SystemClock
 from algolia_events._entrance import Entrance
 from algolia_events._fork import watch_forks
@@ -192,7 +192,7 @@ class EventQueue(Entrance):
         Not at once: what has ended it may do so again.
         """
         if self._final_report is None:
-            soon(self._begin_again)
+            call_unless_loop_ends(self._begin_again)
 
     def _begin_again(self) -> None:
         here = self._runner is not None and self._runner.loop is asyncio.get_running_loop()

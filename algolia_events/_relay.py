@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import anyio
 import attrs
 
-from algolia_events._cancelling import seen_through, soon
+from algolia_events._cancelling import call_unless_loop_ends, result_of
 from algolia_events._clock import Clock, SystemClock
 from algolia_events._feeder import Feeder
 from algolia_events._guarded import GuardedOutbox, UnansweredError
@@ -163,7 +163,7 @@ class RelayWork:
 
     def _feeder_ended(self, task: "asyncio.Task[None]") -> None:
         if task.cancelled() and self._closing is None:  # by somebody else
-            soon(self._feed_again)
+            call_unless_loop_ends(self._feed_again)
 
     def _feed_again(self) -> None:
         if self._closing is None and self._feeder is not None and self._feeder.task.done():
@@ -183,7 +183,7 @@ class RelayWork:
                 self._closing = asyncio.create_task(self._close(deadline), name="algolia_events.closing")
             return self._closing
 
-        return await seen_through(closing)
+        return await result_of(closing)
 
     async def _close(self, deadline: float) -> SendingStats:
         async with self._outbox.given_until(self._clock, deadline):

@@ -13,7 +13,7 @@ import attrs
 
 from algolia_events import _limits
 from algolia_events._batching import Batch, Batcher, Settlement
-from algolia_events._cancelling import ENDS, cancels
+from algolia_events._cancelling import ENDS, cancel_requests
 from algolia_events._clock import Clock
 from algolia_events._codec._peek import user_tokens
 from algolia_events._reporting import Reporter
@@ -243,7 +243,7 @@ class Runner:
         except ENDS:
             raise
         except BaseException as exc:
-            if isinstance(exc, asyncio.CancelledError) and cancels():
+            if isinstance(exc, asyncio.CancelledError) and cancel_requests():
                 raise
             return Failed(reason=f"the transport raised {type(exc).__name__}", ambiguous=True)
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import RedisError
 
-from algolia_events._cancelling import cancel_again, cancels
+from algolia_events._cancelling import cancel_again, cancel_requests
 from algolia_events._fork import watch_forks
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
 from algolia_events._redis_client import Connections, make_client, words
@@ -362,17 +362,17 @@ class RedisOutbox:
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[Connections]:
         """Give the connections, and turn what goes wrong with them into our own error, without the address."""
-        cancels_before = cancels()
+        cancels_before = cancel_requests()
         try:
             yield self._connected()
         except (RedisError, OSError, TimeoutError) as exc:
-            if cancels() > cancels_before:
+            if cancel_requests() > cancels_before:
                 raise asyncio.CancelledError from exc  # redis-py may take one for a lost connection
             if lacks_group(exc):
                 with contextlib.suppress(RedisError, OSError, TimeoutError):
                     await make_group(self._connected(), self._stream, self._group)
             raise OutboxError(f"the outbox in Redis fails: {words(exc)}") from exc
-        if cancels() > cancels_before:  # it was swallowed, and the command tried again: the next wait has to notice
+        if cancel_requests() > cancels_before:  # redis-py swallowed one, and gave the command again
             cancel_again()
 
     # --- signs of life ---------------------------------------------------------------------------------------------
