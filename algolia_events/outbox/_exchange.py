@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from algolia_events._groups import ClaimedGroup, EventGroup
-from algolia_events.outbox._worker import Outcome
+from algolia_events.outbox._pending import PendingResult
 
 
 @attrs.frozen(kw_only=True)
@@ -23,7 +23,7 @@ class Call:
     """An exchange, and who waits for what it brings."""
 
     exchange: Exchange
-    outcome: Outcome[Sequence[ClaimedGroup]]
+    result: PendingResult[Sequence[ClaimedGroup]]
 
 
 def merged(calls: Sequence[Call]) -> Exchange:

@@ -18,6 +18,7 @@ from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullErr
 from algolia_events.outbox import _redis_scripts as scripts
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._letters import groups_of
+from algolia_events.outbox._pending import PendingResult
 from algolia_events.outbox._redis_claims import Claims, lacks_group, make_group
 from algolia_events.outbox._redis_entries import (
     behind,
@@ -29,7 +30,6 @@ from algolia_events.outbox._redis_entries import (
     read_letter,
     terms_of,
 )
-from algolia_events.outbox._worker import Outcome
 
 _TIMEOUT: Final = 2.0
 """In seconds, for each answer: a Redis that hangs must not hold up what memory can take over."""
@@ -142,14 +142,14 @@ class RedisOutbox:
         """Settle, keep and claim; see `ExchangingOutbox.exchange`. Calls at the same time go out together."""
         self._connected()
         exchange = Exchange(groups=groups, done=done, max_events=max_events, max_bytes=max_bytes)
-        call = Call(exchange, Outcome())
+        call = Call(exchange, PendingResult())
         self._calls.append(call)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name="algolia_events.redis_outbox")
         try:
-            return await call.outcome.wait()
+            return await call.result.wait()
         except asyncio.CancelledError:
-            if not call.outcome.is_awaited and self._writing is not None:
+            if not call.result.is_awaited and self._writing is not None:
                 self._writing.cancel()  # which goes on where others wait
             raise
 
@@ -295,7 +295,7 @@ class RedisOutbox:
         """Do what waits, and what comes to wait in the meantime: one script at a time, in order."""
         while self._calls:
             calls = [self._calls.popleft() for _ in range(len(self._calls))]
-            calls = [call for call in calls if call.outcome.is_awaited]
+            calls = [call for call in calls if call.result.is_awaited]
             if not calls:
                 continue
             exchange = merged(calls)
@@ -304,15 +304,15 @@ class RedisOutbox:
                 try:
                     claimed = await self._exchange(exchange)
                 except asyncio.CancelledError:  # the loop ends: those who wait cannot do without the outcome
-                    if not any(call.outcome.is_awaited for call in calls):
+                    if not any(call.result.is_awaited for call in calls):
                         raise
                     claimed = await self._exchange(exchange)
             except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - it belongs to those who wait
                 for call in calls:
-                    call.outcome.resolve(None, exc)
+                    call.result.resolve(None, exc)
             else:
                 for call, share in shared_out(calls, claimed):
-                    call.outcome.resolve(share)
+                    call.result.resolve(share)
 
     async def _exchange(self, exchange: Exchange) -> list[ClaimedGroup]:
         """Do one step under the present number, which has Redis pass over what it has done already."""

@@ -13,9 +13,10 @@ from algolia_events.errors import ConfigurationError, OutboxFullError
 from algolia_events.outbox._claim_leases import LeaseLocks
 from algolia_events.outbox._claim_locks import KernelLocks, kernel_has_claim_locks
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
+from algolia_events.outbox._pending import PendingResult
 from algolia_events.outbox._sqlite_file import locks_of
 from algolia_events.outbox._sqlite_store import SQLiteStore
-from algolia_events.outbox._worker import Outcome, Worker, answer
+from algolia_events.outbox._worker import Worker, do
 
 Synchronous = Literal["normal", "full"]
 
@@ -87,10 +88,10 @@ class SQLiteOutbox:
     ) -> Sequence[ClaimedGroup]:
         """Settle, keep and claim; see `ExchangingOutbox.exchange`. Calls at the same time share one commit."""
         exchange = Exchange(groups=groups, done=done, max_events=max_events, max_bytes=max_bytes)
-        call = Call(exchange, Outcome())
+        call = Call(exchange, PendingResult())
         self._calls.append(call)
         self._thread().submit(partial(_commit, self._store, self._calls))
-        return await call.outcome.wait()
+        return await call.result.wait()
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         """Take groups to send; see `Outbox.claim`."""
@@ -168,10 +169,10 @@ def _commit(store: SQLiteStore, waiting: "deque[Call]") -> None:
         claimed = store.exchange(merged(calls))
     except OutboxFullError:
         for call in calls:  # together they are too much; some may fit
-            answer(call.outcome, partial(store.exchange, call.exchange))
+            do(partial(store.exchange, call.exchange), call.result)
     except Exception as exc:  # noqa: BLE001 - it belongs to those who wait
         for call in calls:
-            call.outcome.hand_over(None, exc)
+            call.result.hand_over(None, exc)
     else:
         for call, share in shared_out(calls, claimed):
-            call.outcome.hand_over(share)
+            call.result.hand_over(share)
