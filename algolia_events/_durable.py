@@ -178,7 +178,7 @@ class DurableQueue(StoringQueue):
     async def _close(self, deadline: float) -> DeliveryReport:
         loop = asyncio.get_running_loop()  # tasks of one that was closed never end
         ending = [
-            task for task in (self._looking, self._opening) if task and not task.done() and task.get_loop() is loop
+            task for task in (self._probing, self._opening) if task and not task.done() and task.get_loop() is loop
         ]
         for task in ending:
             task.cancel()

@@ -9,7 +9,7 @@ from typing import Final
 from algolia_events._batching import Batch, Claim, Gathering, Settlement, Verdicts
 from algolia_events._clock import Alarm, Clock
 from algolia_events._groups import ClaimedGroup, EventGroup
-from algolia_events._guarded import GuardedOutbox, UnansweredError, words
+from algolia_events._guarded import GuardedOutbox, UnansweredError, describe
 from algolia_events._line import Line
 from algolia_events._waiting import time_limit
 from algolia_events.config import QueueOptions
@@ -371,7 +371,7 @@ class Feeder:
 
     def note_failure(self, exc: Exception) -> None:
         """Note that the outbox fails, until it works."""
-        news, self.problem = self.problem is None, words(exc)
+        news, self.problem = self.problem is None, describe(exc)
         if news:
             _log.warning("algolia_events.outbox_failed", extra={"reason": self.problem})
             self._on_problem()

@@ -17,6 +17,7 @@ class Forkable(Protocol):
 # when the first object asks for it, and not when the package is imported.
 _members: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _registered: list[int] = []
+_kept: list[object] = []
 
 
 def watch_forks(member: Forkable) -> None:
@@ -25,6 +26,11 @@ def watch_forks(member: Forkable) -> None:
         _registered.append(os.getpid())
         os.register_at_fork(after_in_child=_after_fork)
     _members.add(member)
+
+
+def keep_for_parent(resource: object) -> None:
+    """Keep for ever, in a forked child, what is the parent's: closed here, or collected, it would break there."""
+    _kept.append(resource)
 
 
 def _after_fork() -> None:

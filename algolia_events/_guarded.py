@@ -51,7 +51,7 @@ class GuardedOutbox:
         try:
             return self._outbox.notice
         except Exception as exc:  # noqa: BLE001 - an outbox of somebody else's may raise anything
-            return words(exc)
+            return describe(exc)
 
     async def open(self) -> None:
         """Open it; see `Outbox.open`."""
@@ -160,7 +160,7 @@ async def _bring(call: Callable[[], Awaitable[_Answer]], answer: asyncio.Future[
         raise
     except BaseException as exc:  # noqa: BLE001 - it belongs to the caller
         if not answer.done():
-            answer.set_exception(exc if isinstance(exc, Exception) else OutboxError(words(exc)))
+            answer.set_exception(exc if isinstance(exc, Exception) else OutboxError(describe(exc)))
     else:
         if not answer.done():
             answer.set_result(result)
@@ -178,7 +178,7 @@ def _outcome(answer: asyncio.Future[_Answer], cancelled: asyncio.CancelledError 
             raise cancelled
         if isinstance(error, OutboxError | ConfigurationError):
             raise error
-        raise OutboxError(words(error or asyncio.CancelledError())) from error
+        raise OutboxError(describe(error or asyncio.CancelledError())) from error
     finally:
         del answer, error, cancelled
 
@@ -199,6 +199,6 @@ def _checked(groups: Any) -> Sequence[ClaimedGroup]:
 _FIELD_TYPES: Final = (bytes, int, int, str)
 
 
-def words(exc: BaseException) -> str:
+def describe(exc: BaseException) -> str:
     """Say what went wrong; the words of an exception that is not ours may hold anything, an address for instance."""
     return str(exc) if isinstance(exc, AlgoliaEventsError) else f"the outbox raised {type(exc).__name__}"

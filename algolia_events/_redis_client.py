@@ -149,7 +149,7 @@ class _TLSConnection(SSLConnection):
         await super().connect()  # type: ignore[no-untyped-call]
 
 
-def words(exc: BaseException) -> str:
+def describe(exc: BaseException) -> str:
     """Say what went wrong, without any address, which redis-py, Redis and asyncio put into their words."""
     if isinstance(exc, TimeoutError | RedisTimeoutError):
         return "no answer in time"
@@ -158,12 +158,12 @@ def words(exc: BaseException) -> str:
     if isinstance(exc, MasterNotFoundError | SlaveNotFoundError):
         return "no Sentinel knows a server"
     cause = exc.__context__ if isinstance(exc, RedisConnectionError) else exc
-    return (
-        _os_words(cause) if isinstance(cause, OSError) else _SCRIPT_NOTE.sub("", str(exc)).strip() or type(exc).__name__
-    )
+    if isinstance(cause, OSError):
+        return _describe_os_error(cause)
+    return _SCRIPT_NOTE.sub("", str(exc)).strip() or type(exc).__name__
 
 
-def _os_words(exc: OSError) -> str:
+def _describe_os_error(exc: OSError) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
         # Where the name is wrong, the sentence goes on with it.
         return f"the certificate does not verify: {exc.verify_message.partition(',')[0]}"

@@ -9,13 +9,12 @@ from typing import Any, Final
 
 import attrs
 
-from algolia_events._batching import SEPARATOR as _SEPARATOR
-from algolia_events._batching import Batch, IntakeBatcher, Settlement
+from algolia_events._batching import SEPARATOR, Batch, IntakeBatcher, Settlement
 from algolia_events._clock import Clock
 from algolia_events._codec._peek import event_timestamp
 from algolia_events._durable_parts import IntakeReporter
 from algolia_events._groups import EventGroup
-from algolia_events._guarded import GuardedOutbox, UnansweredError, words
+from algolia_events._guarded import GuardedOutbox, UnansweredError, describe
 from algolia_events._queue import EventQueue
 from algolia_events._retry import Failed, Gate, Moved, Outcome, Stored, TooLarge
 from algolia_events._waiting import sleep_until
@@ -30,8 +29,8 @@ _COMMIT_LINGER: Final = 0.05
 _OPENING_SECONDS: Final = 1.0
 """How long `start()` waits for the outbox to open; a slower one goes on opening, and memory takes in meanwhile."""
 _STORE_RETRY_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 1.0
-"""How often a failing outbox is looked at that nobody stores anything in."""
+_PROBE_SECONDS: Final = 1.0
+"""How often a failing outbox is probed while there is nothing to store in it."""
 _LAST_SECONDS: Final = 5.0
 """What storing may take when the loop ends under us."""
 _LARGE_SHARE: Final = 1 / 8
@@ -76,7 +75,7 @@ class StoringQueue(EventQueue):
         self._problem: str | None = None
         self._told_of_problem = False
         self._store_at = -math.inf
-        self._looking: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[ConfigurationError | None] | None = None
         self._closing: asyncio.Task[DeliveryReport] | None = None
 
@@ -176,33 +175,33 @@ class StoringQueue(EventQueue):
 
     def _group(self, batch: Batch) -> EventGroup:
         return EventGroup(
-            body=_SEPARATOR.join(batch.pieces), count=batch.count, oldest_ms=batch.oldest_ms, origin=self._origin
+            body=SEPARATOR.join(batch.pieces), count=batch.count, oldest_ms=batch.oldest_ms, origin=self._origin
         )
 
     def _store_succeeded(self) -> None:
         self._problem = None
         self._tell_state()
 
-    def _store_failed(self, words: str, *, pause: float = _STORE_RETRY_SECONDS) -> None:
+    def _store_failed(self, reason: str, *, pause: float = _STORE_RETRY_SECONDS) -> None:
         self._store_at = self._clock.monotonic() + pause
-        self._problem = words
+        self._problem = reason
         self._tell_state()
-        looking = self._looking
+        looking = self._probing
         if self._closing is not None:
             return
         if looking is None or looking.done() or looking.get_loop() is not asyncio.get_running_loop():
-            self._looking = asyncio.create_task(self._look_again(), name="algolia_events.looking")
+            self._probing = asyncio.create_task(self._probe_until_it_works(), name="algolia_events.probing")
 
-    async def _look_again(self) -> None:
-        """Look from time to time whether the outbox works again; what waits to be stored shows that by itself."""
+    async def _probe_until_it_works(self) -> None:
+        """Probe the outbox from time to time; what waits to be stored does so by itself."""
         while self._problem is not None:
-            await sleep_until(self._clock, self._clock.monotonic() + _LOOK_SECONDS)
+            await sleep_until(self._clock, self._clock.monotonic() + _PROBE_SECONDS)
             with self._lock:
                 is_empty = self._batcher.is_empty()
             if is_empty:
-                await self._look()
+                await self._probe()
 
-    async def _look(self) -> None:
+    async def _probe(self) -> None:
         retry_at = self._store_at
         with suppress(AlgoliaEventsError):  # the reason is known
             await self._outbox.open()
@@ -231,7 +230,7 @@ class StoringQueue(EventQueue):
                     await self._outbox.store([self._group(batch) for batch in batches])
                 outcome = Stored()
         except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - the cancellation goes on after this
-            self._problem = words(exc)
+            self._problem = describe(exc)
         settled: list[Settlement] = []
         with self._lock:
             for batch in batches:

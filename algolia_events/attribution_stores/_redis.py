@@ -8,7 +8,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from algolia_events._redis_client import make_client, words
+from algolia_events._redis_client import describe, make_client
 from algolia_events.attribution_stores._memory import DEFAULT_TTL
 from algolia_events.config import seconds
 from algolia_events.errors import AttributionError, ConfigurationError
@@ -95,4 +95,4 @@ def _translated(done: str) -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as exc:
-        raise AttributionError(f"Redis cannot be {done}: {words(exc)}") from exc
+        raise AttributionError(f"Redis cannot be {done}: {describe(exc)}") from exc

@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar
 from redis.exceptions import RedisError
 
 from algolia_events._cancelling import cancel_again, cancel_requests
-from algolia_events._fork import watch_forks
+from algolia_events._fork import keep_for_parent, watch_forks
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
-from algolia_events._redis_client import Connections, make_client, words
+from algolia_events._redis_client import Connections, describe, make_client
 from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
 from algolia_events.outbox import _redis_scripts as scripts
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
@@ -108,7 +108,7 @@ class RedisOutbox:
     def after_fork(self) -> None:
         """Begin anew in a forked child: connection and claims are the parent's."""
         if self._connections is not None:
-            _leaked.append(self._connections)  # to close them would end the parent's
+            keep_for_parent(self._connections)
         self._start_afresh()
 
     # --- what an outbox does ---------------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ class RedisOutbox:
             if lacks_group(exc):
                 with contextlib.suppress(RedisError, OSError, TimeoutError):
                     await make_group(self._connected(), self._stream, self._group)
-            raise OutboxError(f"the outbox in Redis fails: {words(exc)}") from exc
+            raise OutboxError(f"the outbox in Redis fails: {describe(exc)}") from exc
         if cancel_requests() > cancels_before:  # redis-py swallowed one, and gave the command again
             cancel_again()
 
@@ -388,10 +388,6 @@ class RedisOutbox:
             with contextlib.suppress(OutboxError):  # the next claim or settlement says so
                 async with self._translated() as connections:
                     await self._claims.beat(connections)
-
-
-_leaked: Final[list[object]] = []
-"""Clients that a fork left behind; see `RedisOutbox.after_fork`."""
 
 
 def _now() -> int:

@@ -180,11 +180,17 @@ def alone(path: Path) -> Iterator[sqlite3.Connection]:
                 raise
             raise OutboxError(f"the disk of {path} is full, and others have the outbox open: stop them first") from exc
         yield connection
-        page, pages, free = (
-            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
-        )
-        if (pages - free) * page <= _VACUUM_BYTES:
+        if used_bytes(connection) <= _VACUUM_BYTES:
             connection.execute("VACUUM")
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Count what the file holds, without the pages that are free in it and without its log."""
+    page, pages, free = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
+    )
+    used: int = (pages - free) * page
+    return used
 
 
 def has_room(path: Path) -> bool:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from algolia_events._fork import keep_for_parent
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
 from algolia_events.errors import OutboxError, OutboxFullError
 from algolia_events.outbox import _sqlite_file as files
@@ -126,7 +127,7 @@ class SQLiteStore:
 
     def abandon(self) -> None:
         """Forget, in a forked child, what is the parent's, without touching it: SQLite forbids to close it here."""
-        _leaked.append(self._connection)
+        keep_for_parent(self._connection)
         self._connection = None
         self._claimed.clear()
         locks, self._locks = self._locks, None
@@ -247,11 +248,8 @@ class SQLiteStore:
         return claimed
 
     def _check_room(self, db: sqlite3.Connection, size: int) -> None:
-        page, pages, free = (
-            db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
-        )
         beyond = max(0, log_bytes(self._path) - files.LOG_BYTES)
-        if (pages - free) * page + beyond + size > self._max_bytes:
+        if files.used_bytes(db) + beyond + size > self._max_bytes:
             raise OutboxFullError(self._max_bytes)
 
     # --- claiming --------------------------------------------------------------------------------------------------
@@ -354,10 +352,6 @@ class SQLiteStore:
         if dead_letters:
             purged += db.execute("DELETE FROM rejected").rowcount
         return purged
-
-
-_leaked: Final[list[object]] = []
-"""Connections that a fork left behind; see `SQLiteStore.abandon`."""
 
 
 def _row(number: int, group: EventGroup) -> rows.Row:

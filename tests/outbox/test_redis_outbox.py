@@ -10,7 +10,7 @@ from support.binaries import require_binary
 from support.groups import bodies, group
 from support.redis_server import RedisServer, free_port
 
-from algolia_events._redis_client import words
+from algolia_events._redis_client import describe
 from algolia_events.errors import ConfigurationError, OutboxError
 from algolia_events.outbox import RedisOutbox, open_outbox
 from algolia_events.outbox._exchange import Exchange
@@ -111,7 +111,7 @@ async def test_parameters_that_would_change_how_it_reads_change_nothing(
     ids=["Redis 7", "Redis 6"],
 )
 def test_refusals_name_no_script(text: str) -> None:
-    assert words(redis.ResponseError(text)) == "No memory."
+    assert describe(redis.ResponseError(text)) == "No memory."
 
 
 async def test_a_policy_that_evicts_is_pointed_out(outbox: RedisOutbox, plain: redis.Redis) -> None:
