@@ -22,12 +22,12 @@ from algolia_events.outbox._pending import PendingResult
 from algolia_events.outbox._redis_claims import Claims, lacks_group, make_group
 from algolia_events.outbox._redis_entries import (
     behind,
-    fields_of,
     group_of,
     key_of,
     own_group_of,
     read_group,
     read_letter,
+    settlement_of,
     terms_of,
 )
 
@@ -40,13 +40,15 @@ _LETTERS_SHARE: Final = 4
 _LETTERS_MIN_BYTES: Final = 1024 * 1024
 """What dead letters may take beside the events: a quarter of their bound, or this where that is less."""
 _BEAT_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.25
-_PATIENCE: Final = 10.0
-"""In seconds, how often and how long a purge looks whether those who hold something live."""
+"""How often a process that holds something shows that it lives."""
+_PURGE_LOOK_SECONDS: Final = 0.25
+_PURGE_PATIENCE_SECONDS: Final = 10.0
+"""How often, and how long, a purge looks whether those who hold something live."""
 _NO_ROOM: Final = 0
 _DONE_BEFORE: Final = 1
-_OWN: Final = 2
-"""What `EXCHANGE` answers in place of a list; and how long a row is that says which of our own groups it means."""
+"""What `EXCHANGE` answers in place of a list of rows."""
+_OWN_ROW_LENGTH: Final = 2
+"""How long a row of `EXCHANGE` is that stands for a group of the call itself; any other has five values."""
 _Item = TypeVar("_Item")
 
 
@@ -172,31 +174,17 @@ class RedisOutbox:
         keys = (self._stream, self._sizes, self._rejected, self._marks)
         async with self._translated() as connections, claims.one_at_a_time:
             lost_before = claims.lost_an_answer
-            claims.lost_an_answer = lost_before or bool(left)  # to give back late what has been claimed anew
+            # A settlement without an answer may come late, and give back what has been claimed anew by then.
+            claims.lost_an_answer = lost_before or bool(left)
             self._settlements += 1
-            told = (claims.process, self._settlements, _now(), str(self._max_letters_bytes))
-            arguments = self._settlement(claims.those_known(done), claims.those_known(left), rejected)
-            await connections.client.eval(scripts.SETTLE, 4, *keys, self._group, claims.name, *told, *arguments)
+            number, bound = self._settlements, str(self._max_letters_bytes)
+            terms = (self._group, claims.name, claims.process, number, _now(), bound)
+            settled = settlement_of(
+                claims.known, done=claims.those_known(done), left=claims.those_known(left), rejected=rejected
+            )
+            await connections.client.eval(scripts.SETTLE, 4, *keys, *terms, *settled)
             claims.lost_an_answer = lost_before
             claims.forget((*done, *left))
-
-    def _settlement(
-        self, done: Sequence[ClaimedGroup], left: Sequence[ClaimedGroup], rejected: Sequence[DeadLetter]
-    ) -> list[Any]:
-        """List what the script settles: each part with its length before it."""
-        known = self._claims.known
-        whole = [group for group in left if group.count == known[key_of(group)][1]]
-        parts = [group for group in left if group.count != known[key_of(group)][1]]
-        arguments: list[Any] = [len(done)]
-        for group in done:
-            arguments += [key_of(group), *known[key_of(group)]]
-        arguments += [len(whole), *(key_of(group) for group in whole), len(parts)]
-        for group in parts:
-            arguments += [key_of(group), *known[key_of(group)], *fields_of(group)]
-        arguments.append(len(rejected))
-        for letter in rejected:
-            arguments += [letter.rejected_ms, letter.status, letter.message, letter.event]
-        return arguments
 
     async def sizes(self) -> OutboxSizes:
         """Count what is there; see `Outbox.sizes`."""
@@ -263,14 +251,14 @@ class RedisOutbox:
     async def _purge_events(self) -> int:
         """Delete what nobody who lives holds; whether somebody does may show in some seconds only."""
         purged = 0
-        give_up = time.monotonic() + _PATIENCE
+        give_up = time.monotonic() + _PURGE_PATIENCE_SECONDS
         while True:
             while groups := await self.claim(100_000, 16 * 1024 * 1024):
                 purged += sum(group.count for group in groups)
                 await self.settle(done=groups)
             if not self._claims.watch.is_in_doubt or time.monotonic() > give_up:
                 return purged
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_PURGE_LOOK_SECONDS)
 
     async def aclose(self) -> None:
         """Give back what was claimed, and disconnect; see `Outbox.aclose`."""
@@ -342,7 +330,9 @@ class RedisOutbox:
                 raise OutboxFullError(self._max_bytes)
             claims.forget(done)
             rows = [] if answer == _DONE_BEFORE else answer
-            claimed = [own_group_of(row, exchange.groups) if len(row) == _OWN else group_of(row) for row in rows]
+            claimed = [
+                own_group_of(row, exchange.groups) if len(row) == _OWN_ROW_LENGTH else group_of(row) for row in rows
+            ]
             claims.note(claimed)
             if claimed:
                 self._keep_beating()

@@ -47,11 +47,6 @@ def read_letter(key: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter | None:
         return None
 
 
-def fields_of(group: EventGroup) -> tuple[int, int, str, bytes]:
-    """List the values of an entry."""
-    return group.count, group.oldest_ms, group.origin, group.body
-
-
 def terms_of(exchange: Exchange, *, done: Iterable[tuple[bytes, int, int]], **others: str | int) -> bytes:
     """Write down what the script of an exchange is told besides the bodies; `done` holds keys, bytes and events.
 
@@ -66,6 +61,36 @@ def terms_of(exchange: Exchange, *, done: Iterable[tuple[bytes, int, int]], **ot
             **others,
         }
     )
+
+
+def settlement_of(
+    known: Mapping[bytes, tuple[int, int]],
+    *,
+    done: Iterable[ClaimedGroup],
+    left: Iterable[ClaimedGroup],
+    rejected: Iterable[DeadLetter],
+) -> list[Any]:
+    """List what the script of a settlement is told of groups and dead letters: how many of each kind, then these.
+
+    `known` holds bytes and events of the groups' entries as they are in the stream. Groups that are left come in two
+    kinds: whole ones, whose entries stay as they are, and those of which only some events are.
+    """
+    removed = [(key_of(group), *known[key_of(group)]) for group in done]
+    whole: list[tuple[Any, ...]] = []
+    parts: list[tuple[Any, ...]] = []
+    for group in left:
+        key = key_of(group)
+        size, events = known[key]
+        if group.count == events:
+            whole.append((key,))
+        else:
+            parts.append((key, size, events, group.count, group.oldest_ms, group.origin, group.body))
+    letters = [(letter.rejected_ms, letter.status, letter.message, letter.event) for letter in rejected]
+    arguments: list[Any] = []
+    for rows in (removed, whole, parts, letters):
+        arguments.append(len(rows))
+        arguments += [value for row in rows for value in row]
+    return arguments
 
 
 def key_of(item: ClaimedGroup | DeadLetter) -> bytes:

@@ -94,33 +94,33 @@ end
 EXCHANGE: Final = (
     """
 redis.replicate_commands()  -- Redis 6 asks for it, before it lets a script write what it has read
-local told = cjson.decode(ARGV[1])
-local stream, sizes, marks, group, me = KEYS[1], KEYS[2], KEYS[3], told.group, told.me
-local max_events, max_bytes, bound, known = told.max_events, told.max_bytes, tonumber(told.bound), {}
+local terms = cjson.decode(ARGV[1])
+local stream, sizes, marks, group, me = KEYS[1], KEYS[2], KEYS[3], terms.group, terms.me
+local max_events, max_bytes, bound, known = terms.max_events, terms.max_bytes, tonumber(terms.bound), {}
 """
     + _REMOVE
     + _TAKE
     + """
-local mark = redis.call('HGET', marks, told.process)
-if mark and told.number <= tonumber(string.match(mark, '^%d+')) then return 1 end  -- lost was the answer, no more
+local mark = redis.call('HGET', marks, terms.process)
+if mark and terms.number <= tonumber(string.match(mark, '^%d+')) then return 1 end  -- lost was the answer, no more
 local freed, added, added_events = 0, 0, 0
-for _, done in ipairs(told.done) do freed = freed + done[2] end
-for i, row in ipairs(told.groups) do added, added_events = added + #ARGV[i + 1], added_events + row[1] end
+for _, done in ipairs(terms.done) do freed = freed + done[2] end
+for i, row in ipairs(terms.groups) do added, added_events = added + #ARGV[i + 1], added_events + row[1] end
 if added > 0 and redis.call('XLEN', stream) == 0 then  -- somebody may have deleted the stream alone
   redis.call('DEL', sizes)
   freed = 0
 end
 if added > 0 and tonumber(redis.call('HGET', sizes, 'bytes') or '0') - freed + added > bound then return 0 end
-for i, row in ipairs(told.groups) do
+for i, row in ipairs(terms.groups) do
   local id = redis.call('XADD', stream, '*', 'n', row[1], 't', row[2], 'o', row[3], 'b', ARGV[i + 1])
   known[id] = i - 1
 end
 redis.call('HINCRBY', sizes, 'bytes', added)
 redis.call('HINCRBY', sizes, 'events', added_events)
-redis.call('HSET', marks, told.process, told.number .. ' ' .. told.now)
+redis.call('HSET', marks, terms.process, terms.number .. ' ' .. terms.now)
 -- From here on nothing may fail: it is stored. Without a group there is nothing to settle, and claiming waits.
 if redis.pcall('XPENDING', stream, group).err then return {} end
-for _, done in ipairs(told.done) do remove(done[1], done[2], done[3]) end
+for _, done in ipairs(terms.done) do remove(done[1], done[2], done[3]) end
 if max_events == 0 then return {} end
 take_released()
 take_new()
