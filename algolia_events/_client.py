@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
@@ -26,6 +26,8 @@ from algolia_events.config import (
     checked_credentials,
     checked_url,
     insights_url_for,
+    options_in,
+    require_options,
 )
 from algolia_events.errors import ConfigurationError
 from algolia_events.events import Event
@@ -33,8 +35,6 @@ from algolia_events.reports import DeliveryReport, Health, QueueStats
 
 if TYPE_CHECKING:
     import aiohttp
-
-_REQUIRED_VARIABLES: Final = ("ALGOLIA_APP_ID", "ALGOLIA_API_KEY")
 
 
 class User(UserEvents[bool], UserRecommend):
@@ -60,6 +60,34 @@ class AlgoliaEvents:
         insights: an `InsightsClient`, for calls past the queue.
         recommend: a `RecommendClient`.
         attribution: signs and resolves tokens; remembers and attributes.
+
+    Args:
+        app_id: the Algolia application.
+        api_key: a key with the right to search, which is what events and recommendations need.
+        region: the analytics region, "us" or "de"; None is the nearest.
+        insights_url: another address for events; https, or http on this machine.
+        recommend_urls: other addresses for recommendations, in the order in which they are asked.
+        session: an `aiohttp.ClientSession` of yours; it is used, and never closed.
+        transport: something else that sends requests; it is closed with the client.
+        queue: bounds, batching, and what gives way when the queue is full.
+        retry: time limits and pauses.
+        attribution_keys: secrets for signed tokens; the first signs, all are accepted.
+        attribution_store: where `attribution` remembers what was shown to whom; in memory by default.
+        attribution_max_age: how long a signed token is good for, in seconds or as `timedelta`.
+        remember_answers: whether each recommendation is remembered without being asked to.
+        analytics_tags: tags for each recommendation.
+        combine_requests: whether one user's recommendations asked for in one turn of the loop share a request.
+        outbox: where events are safe before they are sent: a `SQLiteOutbox`, a `RedisOutbox`, one of your own, or
+            the URL of one; None keeps them in memory. It is closed with the client.
+        deliver: whether this process sends events too; False stores them only, for a relay to send.
+        hooks: are told what the queue does.
+        before_send: is called with each event, in the thread that tracks it; returns the event, another one, or
+            None to drop it. One that raises costs the event.
+        sample_rate: the share of users, from 0 to 1, whose events are kept.
+        opted_out: is asked with each user token, when an event is tracked and again when it leaves; True drops it.
+
+    Raises:
+        ConfigurationError: an argument is wrong; the message names it.
     """
 
     def __init__(
@@ -87,36 +115,6 @@ class AlgoliaEvents:
         sample_rate: float = 1.0,
         opted_out: OptedOut | None = None,
     ) -> None:
-        """Make a client.
-
-        Args:
-            app_id: the Algolia application.
-            api_key: a key with the right to search, which is what events and recommendations need.
-            region: the analytics region, "us" or "de"; None is the nearest.
-            insights_url: another address for events; https, or http on this machine.
-            recommend_urls: other addresses for recommendations, in the order in which they are asked.
-            session: an `aiohttp.ClientSession` of yours; it is used, and never closed.
-            transport: something else that sends requests; it is closed with the client.
-            queue: bounds, batching, and what gives way when the queue is full.
-            retry: time limits and pauses.
-            attribution_keys: secrets for signed tokens; the first signs, all are accepted.
-            attribution_store: where `attribution` remembers what was shown to whom; in memory by default.
-            attribution_max_age: how long a signed token is good for, in seconds or as `timedelta`.
-            remember_answers: whether each recommendation is remembered without being asked to.
-            analytics_tags: tags for each recommendation.
-            combine_requests: whether one user's recommendations asked for in one turn of the loop share a request.
-            outbox: where events are safe before they are sent: a `SQLiteOutbox`, a `RedisOutbox`, one of your own, or
-                the URL of one; None keeps them in memory. It is closed with the client.
-            deliver: whether this process sends events too; False stores them only, for a relay to send.
-            hooks: are told what the queue does.
-            before_send: is called with each event, in the thread that tracks it; returns the event, another one, or
-                None to drop it. One that raises costs the event.
-            sample_rate: the share of users, from 0 to 1, whose events are kept.
-            opted_out: is asked with each user token, when an event is tracked and again when it leaves; True drops it.
-
-        Raises:
-            ConfigurationError: an argument is wrong; the message names it.
-        """
         app_id, api_key = checked_credentials(app_id, api_key)
         if session is not None and transport is not None:
             raise ConfigurationError("give a session or a transport, not both: a transport brings its own connections")
@@ -153,11 +151,12 @@ class AlgoliaEvents:
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
-        values = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
-        options = {**_options_from(values), **options}
-        missing = [name for name in _REQUIRED_VARIABLES if name.removeprefix("ALGOLIA_").lower() not in options]
-        if missing:
-            raise ConfigurationError(f"the environment lacks {' and '.join(missing)}")
+        environ = os.environ if environ is None else environ
+        found: dict[str, Any] = {**options_in(environ, ("app_id", "api_key", "region", "insights_url", "outbox"))}
+        if urls := environ.get("ALGOLIA_RECOMMEND_URL"):
+            found["recommend_urls"] = [url.strip() for url in urls.split(",")]
+        options = {**found, **options}
+        require_options(options, ("app_id", "api_key"))
         return cls(**options)
 
     def user(self, user_token: str, authenticated_user_token: str | None = None) -> User:
@@ -233,15 +232,3 @@ def _make_queue(
 
         outbox = open_outbox(outbox)
     return DurableQueue(send if deliver else None, outbox, **options)
-
-
-def _options_from(values: Mapping[str, str]) -> dict[str, Any]:
-    """Translate the variables that are set into options of the constructor."""
-    options: dict[str, Any] = {
-        option: values[f"ALGOLIA_{option.upper()}"]
-        for option in ("app_id", "api_key", "region", "insights_url", "outbox")
-        if f"ALGOLIA_{option.upper()}" in values
-    }
-    if "ALGOLIA_RECOMMEND_URL" in values:
-        options["recommend_urls"] = [url.strip() for url in values["ALGOLIA_RECOMMEND_URL"].split(",")]
-    return options

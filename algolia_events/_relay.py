@@ -19,15 +19,22 @@ from algolia_events._insights import InsightsApi, aiohttp_transport
 from algolia_events._line import Line
 from algolia_events._retry import Outcome
 from algolia_events.abc import Hook, Outbox
-from algolia_events.config import QueueOptions, RetryOptions, checked_credentials, insights_url_for, seconds
-from algolia_events.errors import ConfigurationError, OutboxError
+from algolia_events.config import (
+    QueueOptions,
+    RetryOptions,
+    checked_credentials,
+    insights_url_for,
+    options_in,
+    require_options,
+    seconds,
+)
+from algolia_events.errors import OutboxError
 from algolia_events.outbox import open_outbox
 from algolia_events.reports import Health, HealthState, SendingStats
 
 if TYPE_CHECKING:
     import aiohttp
 
-_REQUIRED_VARIABLES: Final = ("ALGOLIA_APP_ID", "ALGOLIA_API_KEY", "ALGOLIA_OUTBOX")
 _OPENING_SECONDS: Final = 1.0
 """How long `start()` waits for the outbox to open; a slower one is tried again and again once the relay works."""
 
@@ -78,13 +85,9 @@ class Relay:
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
-        values = os.environ if environ is None else environ
         names = ("app_id", "api_key", "region", "insights_url", "outbox")
-        found = {name: values[f"ALGOLIA_{name.upper()}"] for name in names if values.get(f"ALGOLIA_{name.upper()}")}
-        options = {**found, **options}
-        missing = [name for name in _REQUIRED_VARIABLES if name.removeprefix("ALGOLIA_").lower() not in options]
-        if missing:
-            raise ConfigurationError(f"the environment lacks {' and '.join(missing)}")
+        options = {**options_in(os.environ if environ is None else environ, names), **options}
+        require_options(options, ("app_id", "api_key", "outbox"))
         return cls(**options)
 
     async def start(self) -> None:

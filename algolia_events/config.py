@@ -1,7 +1,7 @@
 """Options: frozen values that are passed in, checked when they are made."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any, Final, Literal, get_args
@@ -127,6 +127,23 @@ class RetryOptions:
     """The longest pause that a server may ask for; what it asks beyond is cut to this."""
     probe_interval: float = attrs.field(default=60.0, converter=seconds, validator=_duration(zero=False))
     """Between two requests while credentials, an address or a certificate are wrong."""
+
+
+def options_in(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Find the options with these names that an environment sets: `ALGOLIA_APP_ID` is `app_id`."""
+    values = {name: environ.get(_variable(name)) for name in names}
+    return {name: value for name, value in values.items() if value}
+
+
+def require_options(options: Mapping[str, object], names: Iterable[str]) -> None:
+    """Raise `ConfigurationError` with the variables that are missing, where options with these names are."""
+    missing = [_variable(name) for name in names if name not in options]
+    if missing:
+        raise ConfigurationError(f"the environment lacks {' and '.join(missing)}")
+
+
+def _variable(option: str) -> str:
+    return f"ALGOLIA_{option.upper()}"
 
 
 def insights_url_for(region: str | None, url: str | None) -> str:
