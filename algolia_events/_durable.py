@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from algolia_events._batching import Batch, Settlement
+from algolia_events._batching import Batch, FateKind, Settlement
 from algolia_events._cancelling import result_of
 from algolia_events._durable_parts import OwnLine
 from algolia_events._feeder import Feeder
@@ -126,7 +126,7 @@ class DurableQueue(StoringQueue):
         if task.cancelled():  # by somebody else: it ends otherwise, or says why it died
             self._task_ended(task)
 
-    def _sent(self, kind: str, by_origin: Mapping[str, int]) -> None:
+    def _sent(self, kind: FateKind, by_origin: Mapping[str, int]) -> None:
         """Book what became of claimed events; those that are ours change places in our own ledger."""
         ours = by_origin.get(self._origin, 0)
         if not ours or kind == "given_back":

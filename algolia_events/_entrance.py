@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from algolia_events._batching import SMALL_EVENT, Batcher, Settlement
 from algolia_events._clock import Clock
-from algolia_events._codec import ENCODERS, Encoder, encode, parse_event
-from algolia_events._codec._peek import event_timestamp
+from algolia_events._codec import ENCODERS, Encoder, encode, event_timestamp, parse_event
 from algolia_events._reporting import Reporter
 from algolia_events._retry import Gate
 from algolia_events._runner import Runner
@@ -88,7 +87,7 @@ class Entrance(ABC):
         if len(loose) < batch.room and stamp >= batch.oldest_ms and len(text) <= SMALL_EVENT:
             # Without the lock, and counted later: `OpenBatch` explains why nothing gets lost here.
             loose.append(text)
-            return len(loose) <= batch.last or self._see_to(text, stamp)
+            return len(loose) <= batch.last or self._count_in(text, stamp)
         return self._track_encoded(event, text, stamp)  # type: ignore[arg-type]
 
     async def put(self, event: Event | Mapping[str, Any]) -> None:
@@ -215,8 +214,8 @@ class Entrance(ABC):
             raise QueueFullError(self._options.max_events, self._options.max_bytes)
         return False
 
-    def _see_to(self, text: str, stamp: int) -> bool:
-        """Do what is due after an event that filled the room it joined in, or found it shut."""
+    def _count_in(self, text: str, stamp: int) -> bool:
+        """Have an event counted that filled the room it joined in, or found it shut; return False if it was refused."""
         with self._lock:
             reason = self._batcher.refusal_of(text, stamp)
             news = self._batcher.take_news()

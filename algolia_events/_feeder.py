@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from algolia_events._batching import Batch, Claim, Gathering, Settlement, Verdicts
+from algolia_events._batching import Batch, Claim, FateKind, Gathering, Settlement, Verdicts
 from algolia_events._clock import Alarm, Clock
 from algolia_events._groups import ClaimedGroup, EventGroup
 from algolia_events._guarded import GuardedOutbox, UnansweredError, describe
@@ -36,7 +36,7 @@ class Feeder:
         line: what sends it.
         options: how large requests are, and how long few events wait for company.
         clock: the monotonic clock for polls, the wall for dead letters.
-        on_booked: is told what became of claimed events: a kind, and counts by origin.
+        on_booked: is told what became of claimed events, and how many of each origin.
         on_problem: is told when `problem` comes or goes.
         predecessor: the one whose task has ended, or its event loop; this one takes over its unfinished work.
     """
@@ -48,7 +48,7 @@ class Feeder:
         *,
         options: QueueOptions,
         clock: Clock,
-        on_booked: Callable[[str, Mapping[str, int]], None] = _ignore,
+        on_booked: Callable[[FateKind, Mapping[str, int]], None] = _ignore,
         on_problem: Callable[[], None] = _ignore,
         predecessor: "Feeder | None" = None,
     ) -> None:

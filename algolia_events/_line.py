@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from algolia_events._batching import Batch, Claim, LineBatcher, Settlement
-from algolia_events._codec._peek import event_timestamp
+from algolia_events._codec import event_timestamp
 from algolia_events._queue import EventQueue
 from algolia_events._retry import Gate
 from algolia_events.reports import SendingStats

@@ -22,10 +22,7 @@ from algolia_events._screening import Screen
 from algolia_events._waiting import Waiters, time_limit
 from algolia_events.abc import Hook
 from algolia_events.config import QueueOptions, RetryOptions, seconds
-from algolia_events.errors import (
-    ClientClosedError,
-    WrongLoopError,
-)
+from algolia_events.errors import ClientClosedError, WrongLoopError
 from algolia_events.reports import DeliveryReport, DropReason, Health, HealthState, QueueStats
 
 _PAUSE_SECONDS: Final = 0.05
@@ -215,7 +212,7 @@ class EventQueue(Entrance):
         with self._lock:
             self._closed_for = reason if reason is DropReason.FAILED else DropReason.CLOSED
             self._batcher.close(self._closed_for)
-        self._reporter.say_the_rest()
+        self._reporter.log_suppressed()
         self._final_report = self._report(timed_out=given_up > 0)
         self._waiters.look_again()
 

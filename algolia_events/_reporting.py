@@ -14,8 +14,8 @@ from algolia_events.reports import DropReason, Health, HealthState, QueueStats
 
 _log: Final = logging.getLogger("algolia_events")
 _SECONDS_BETWEEN_WARNINGS: Final = 30.0
-_telling: Final = threading.local()
-"""Whether this thread is telling hooks something just now; a queue may have several reporters."""
+_calling: Final = threading.local()
+"""Whether this thread is calling hooks just now; for all reporters, since a queue may have several."""
 _METHODS: Final = tuple(name for name in vars(Hook) if not name.startswith("_"))
 
 
@@ -33,7 +33,9 @@ class Reporter:
             if isinstance(hook, type) or not any(hasattr(hook, name) for name in _METHODS):
                 raise ConfigurationError(f"hooks[{number}] must be an instance of a Hook, not a {type(hook).__name__}")
         self._quiet_until: dict[str, float] = {}
-        self._unsaid: dict[str, tuple[str, int, dict[str, Any]]] = {}
+        self._suppressed: dict[str, tuple[str, int, dict[str, Any]]] = {}
+        """For each key of a warning, the event, how often it was not logged, and what the line would say."""
+        self._has_warned_of_age = False
         self._failed_hooks: set[tuple[int, str]] = set()
         self.hook_errors: int = 0
         """How often a hook has raised."""
@@ -45,9 +47,9 @@ class Reporter:
 
         What hooks cause themselves, none of them hears of: it might have no end.
         """
-        if getattr(_telling, "now", False):
+        if getattr(_calling, "now", False):
             return
-        _telling.now = True
+        _calling.now = True
         try:
             for hook in self._hooks:
                 try:
@@ -57,7 +59,7 @@ class Reporter:
                 except BaseException:  # noqa: BLE001 - whatever else a hook does, the sender goes on
                     self._hook_failed(hook, name)
         finally:
-            _telling.now = False
+            _calling.now = False
 
     def _hook_failed(self, hook: Hook, name: str) -> None:
         self.hook_errors += 1
@@ -125,8 +127,8 @@ class Reporter:
 
     def old_events(self) -> None:
         """Report, once, that events are older than servers of the older contract take."""
-        if "old_events" not in self._quiet_until:
-            self._quiet_until["old_events"] = float("inf")
+        if not self._has_warned_of_age:
+            self._has_warned_of_age = True
             _log.warning("algolia_events.old_events", extra={"older_than_days": 4})
 
     def crashed(self, exc: BaseException) -> None:
@@ -135,17 +137,17 @@ class Reporter:
 
     def _warn(self, event: str, key: str, count: int, **extra: Any) -> None:
         now = self._clock.monotonic()
-        count += self._unsaid.pop(key, (event, 0, extra))[1]
+        count += self._suppressed.pop(key, (event, 0, extra))[1]
         if now < self._quiet_until.get(key, float("-inf")):
-            self._unsaid[key] = (event, count, extra)
+            self._suppressed[key] = (event, count, extra)
             return
         self._quiet_until[key] = now + _SECONDS_BETWEEN_WARNINGS
         _log.warning(event, extra={"count": count, **extra})
 
-    def say_the_rest(self) -> None:
-        """Log what was counted and not said yet, since nothing more will come."""
-        while self._unsaid:
-            _, (event, count, extra) = self._unsaid.popitem()
+    def log_suppressed(self) -> None:
+        """Log what was counted and not logged yet, since nothing more will come."""
+        while self._suppressed:
+            _, (event, count, extra) = self._suppressed.popitem()
             _log.warning(event, extra={"count": count, **extra})
 
 

@@ -15,7 +15,7 @@ from algolia_events import _limits
 from algolia_events._batching import Batch, Batcher, Settlement
 from algolia_events._cancelling import ENDS, cancel_requests
 from algolia_events._clock import Clock
-from algolia_events._codec._peek import user_tokens
+from algolia_events._codec import user_tokens
 from algolia_events._reporting import Reporter
 from algolia_events._retry import Accepted, Blocked, Failed, Moved, Outcome, Refused, Stored, TooLarge
 from algolia_events._screening import Screen

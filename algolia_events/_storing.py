@@ -11,7 +11,7 @@ import attrs
 
 from algolia_events._batching import SEPARATOR, Batch, IntakeBatcher, Settlement
 from algolia_events._clock import Clock
-from algolia_events._codec._peek import event_timestamp
+from algolia_events._codec import event_timestamp
 from algolia_events._durable_parts import IntakeReporter
 from algolia_events._groups import EventGroup
 from algolia_events._guarded import GuardedOutbox, UnansweredError, describe

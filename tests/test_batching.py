@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from algolia_events._batching import Batch, Batcher, Claim, LineBatcher, Settlement
-from algolia_events._codec._peek import event_timestamp
+from algolia_events._codec import event_timestamp
 from algolia_events._groups import ClaimedGroup
 from algolia_events._retry import Accepted, Blocked, Failed, Gate, Refused, TooLarge
 from algolia_events.config import QueueOptions, RetryOptions

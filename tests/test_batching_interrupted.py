@@ -8,7 +8,7 @@ from types import FrameType
 import pytest
 
 from algolia_events._batching import Batch, Batcher
-from algolia_events._codec._peek import event_timestamp
+from algolia_events._codec import event_timestamp
 from algolia_events._retry import Accepted, Failed, Gate, Outcome, Refused, TooLarge
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.reports import DropReason

@@ -13,7 +13,7 @@ begins by asking whether one did, and if so, everything is computed anew. This i
 
 from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch, join_body
 from algolia_events._batching._batcher import Batcher
-from algolia_events._batching._claim import Claim, Gathering, pack
+from algolia_events._batching._claim import Claim, FateKind, Gathering, pack
 from algolia_events._batching._intake import IntakeBatcher
 from algolia_events._batching._ledger import Ledger
 from algolia_events._batching._line import LineBatcher
@@ -28,6 +28,7 @@ __all__ = [
     "Batch",
     "Batcher",
     "Claim",
+    "FateKind",
     "Gathering",
     "IntakeBatcher",
     "Ledger",

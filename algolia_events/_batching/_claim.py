@@ -3,19 +3,23 @@
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 import attrs
 
 from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch
 from algolia_events._batching._settlement import Settlement
 from algolia_events._groups import ClaimedGroup, DeadLetter
+from algolia_events.reports import DropReason
+
+FateKind = Literal["delivered", "rejected", "given_back"] | DropReason
 
 
 @attrs.frozen
 class Fate:
-    """What became of some events of a claim: counts by origin under "delivered", "rejected" or a `DropReason`."""
+    """What became of some events of a claim: all the same, and how many of each origin."""
 
-    kind: str
+    kind: FateKind
     by_origin: Counter[str]
 
 
@@ -64,7 +68,7 @@ class Claim:
             places = range(start, end) if self._order is None else self._order[start:end]
             self._left.update(zip(places, batch.events(), strict=True))
             return Fate("given_back", self._origins(start, batch.count))
-        kind = "delivered" if settlement.dropped is None else str(settlement.dropped)
+        kind: FateKind = "delivered" if settlement.dropped is None else settlement.dropped
         return Fate(kind, self._origins(start, batch.count))
 
     def reorder(self, first: int, order: list[int]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from algolia_events._batching._batch import Batch
 from algolia_events._batching._batcher import Batcher
+from algolia_events._batching._claim import FateKind
 from algolia_events._batching._settlement import Settlement
 from algolia_events._retry import Gate, Outcome
 from algolia_events.config import QueueOptions
@@ -16,7 +17,7 @@ class IntakeBatcher(Batcher):
 
     def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Callable[[bytes], int | None]) -> None:
         super().__init__(options, gate, timestamp_of=timestamp_of)
-        self._sent_early: Counter[str] = Counter()
+        self._sent_early: Counter[FateKind] = Counter()
         self.stored_ever = 0
         """Events known to have been stored, whatever has become of them since."""
 
@@ -58,8 +59,8 @@ class IntakeBatcher(Batcher):
         self._book_early()
         return settlement
 
-    def sent(self, kind: str, count: int) -> None:
-        """Move events of ours from stored to what has become of them: "delivered", "rejected" or a `DropReason`.
+    def sent(self, kind: FateKind, count: int) -> None:
+        """Move events of ours from stored to what has become of them, which is not that they were given back.
 
         They may have been sent before the outbox has said that they are stored: those are booked once it has. Where it
         says that they are not, or has said so, they are booked where they went instead: they have been sent twice.
@@ -78,12 +79,12 @@ class IntakeBatcher(Batcher):
                 self.ledger.possible_duplicates += twice
         self._sent_early += Counter()  # keeps what is more than 0
 
-    def _move(self, kind: str, count: int) -> None:
+    def _move(self, kind: FateKind, count: int) -> None:
         self._sent_early[kind] -= count
         self.ledger.stored -= count
         if kind == "delivered":
             self.ledger.delivered += count
         elif kind == "rejected":
             self.ledger.rejected += count
-        elif count:
-            self.ledger.dropped[DropReason(kind)] += count
+        elif isinstance(kind, DropReason):
+            self.ledger.dropped[kind] += count

@@ -2,6 +2,7 @@
 
 from algolia_events._codec._encode import ENCODERS, WIRE_NAMES, Encoder, encode, encoder_for
 from algolia_events._codec._parse import decode_events, parse_event, to_mapping
+from algolia_events._codec._peek import event_timestamp, user_tokens
 
 __all__ = [
     "ENCODERS",
@@ -10,6 +11,8 @@ __all__ = [
     "decode_events",
     "encode",
     "encoder_for",
+    "event_timestamp",
     "parse_event",
     "to_mapping",
+    "user_tokens",
 ]

@@ -5,7 +5,7 @@ from typing import Final
 
 from algolia_events import _limits
 from algolia_events._batching import ENVELOPE_BYTES, SEPARATOR
-from algolia_events._codec._peek import event_timestamp
+from algolia_events._codec import event_timestamp
 from algolia_events._groups import DeadLetter, EventGroup
 
 RETRIED: Final = "retried"
