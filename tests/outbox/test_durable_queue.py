@@ -9,6 +9,7 @@ import pytest
 from support.books import check_books
 from support.clock import HandClock
 from support.groups import events_in
+from support.outboxes import FailingOutbox
 from support.rigs import turns
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs
@@ -16,8 +17,8 @@ from algolia_events._durable import DurableQueue
 from algolia_events._retry import Accepted, Outcome
 from algolia_events.abc import Hook, Outbox
 from algolia_events.config import QueueOptions, RetryOptions
-from algolia_events.errors import ConfigurationError, EventRejectedError, OutboxError, OutboxFullError
-from algolia_events.outbox import ClaimedGroup, EventGroup, MemoryOutbox
+from algolia_events.errors import ConfigurationError, EventRejectedError, OutboxFullError
+from algolia_events.outbox import EventGroup, MemoryOutbox
 from algolia_events.reports import Health, HealthState
 from algolia_events.sandbox import Hang, Sandbox, Status
 
@@ -42,30 +43,6 @@ def client(sandbox: Sandbox, outbox: Outbox, *, deliver: bool = True, **queue: o
 
 def names(sandbox: Sandbox) -> list[str]:
     return [each["objectIDs"][0] for each in sandbox.events]
-
-
-class MoodyOutbox(MemoryOutbox):
-    """Fails as long as it is told to."""
-
-    def __init__(self, *, fails: bool = False) -> None:
-        super().__init__()
-        self.fails = fails
-        self.openings = 0
-
-    async def open(self) -> None:
-        self.openings += 1
-        if self.fails:
-            raise OutboxError("the disk is gone")
-
-    async def store(self, groups: Sequence[EventGroup]) -> None:
-        if self.fails:
-            raise OutboxError("the disk is gone")
-        await super().store(groups)
-
-    async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
-        if self.fails:
-            raise OutboxError("the disk is gone")
-        return await super().claim(max_events, max_bytes)
 
 
 class StateHook(Hook):
@@ -205,7 +182,7 @@ async def test_deliver_brings_the_servers_verdict_past_the_outbox() -> None:
 
 
 async def test_memory_takes_over_from_a_failing_outbox_and_gives_back_to_it() -> None:
-    outbox = MoodyOutbox(fails=True)
+    outbox = FailingOutbox(fails=True)
 
     async with Sandbox() as sandbox, client(sandbox, outbox) as algolia:
         algolia.events.track(event("in memory"))
@@ -223,7 +200,7 @@ async def test_memory_takes_over_from_a_failing_outbox_and_gives_back_to_it() ->
     assert "in memory" in names(sandbox)
 
 
-async def _store_again(algolia: AlgoliaEvents, outbox: MoodyOutbox) -> None:
+async def _store_again(algolia: AlgoliaEvents, outbox: FailingOutbox) -> None:
     """Track until something has been stored: the store is tried again once a second."""
     while algolia.stats().sending is None or not algolia.stats().sending.claimed:  # type: ignore[union-attr]
         algolia.events.track(event("next"))
@@ -231,7 +208,7 @@ async def _store_again(algolia: AlgoliaEvents, outbox: MoodyOutbox) -> None:
 
 
 async def test_put_waits_for_the_server_while_the_outbox_fails() -> None:
-    async with Sandbox() as sandbox, client(sandbox, MoodyOutbox(fails=True)) as algolia:
+    async with Sandbox() as sandbox, client(sandbox, FailingOutbox(fails=True)) as algolia:
         await asyncio.wait_for(algolia.events.put(event("a")), 10)
         accepted = names(sandbox)
 
@@ -241,7 +218,7 @@ async def test_put_waits_for_the_server_while_the_outbox_fails() -> None:
 async def test_without_outbox_and_server_the_bound_holds_and_all_is_counted() -> None:
     async with Sandbox() as sandbox:
         with sandbox.fault(Status(500)):
-            algolia = client(sandbox, MoodyOutbox(fails=True), max_events=100, batch_events=10)
+            algolia = client(sandbox, FailingOutbox(fails=True), max_events=100, batch_events=10)
             await algolia.start()
             for number in range(1000):
                 algolia.events.track(event(number))
@@ -257,7 +234,9 @@ async def test_without_outbox_and_server_the_bound_holds_and_all_is_counted() ->
 
 
 async def test_what_memory_sends_past_a_failing_outbox_makes_room_for_whoever_waits() -> None:
-    async with Sandbox() as sandbox, client(sandbox, MoodyOutbox(fails=True), max_events=20, batch_events=5) as algolia:
+    outbox = FailingOutbox(fails=True)
+
+    async with Sandbox() as sandbox, client(sandbox, outbox, max_events=20, batch_events=5) as algolia:
         await asyncio.wait_for(asyncio.gather(*(algolia.events.put(event(number)) for number in range(200))), 30)
 
     assert sorted(names(sandbox), key=int) == [str(number) for number in range(200)]
@@ -272,7 +251,7 @@ async def test_the_oldest_give_way_while_outbox_and_server_fail(clock: HandClock
         return await take(body, sent)
 
     options = QueueOptions(max_events=100, batch_events=10, in_flight=1, overflow="drop-oldest")
-    queue = DurableQueue(deliver, MoodyOutbox(fails=True), clock=clock, options=options)
+    queue = DurableQueue(deliver, FailingOutbox(fails=True), clock=clock, options=options)
     await queue.start()
     for number in range(1000):
         queue.track(event(number))
@@ -410,7 +389,7 @@ async def test_a_flush_that_runs_out_of_time_says_what_is_stored() -> None:
 @pytest.mark.parametrize("deliver", [True, False], ids=["sends", "only stores"])
 async def test_health_heals_without_an_event(clock: HandClock, deliver: bool) -> None:
     """An outbox is looked at once a second while it fails, and left in peace once it works."""
-    outbox = MoodyOutbox(fails=True)
+    outbox = FailingOutbox(fails=True)
     hook = StateHook()
     queue = DurableQueue(take if deliver else None, outbox, clock=clock, hooks=[hook])
     await queue.start()
@@ -433,7 +412,7 @@ async def test_health_heals_without_an_event(clock: HandClock, deliver: bool) ->
 
 
 async def test_what_was_stored_before_an_outbox_failed_leaves_once_it_works(clock: HandClock) -> None:
-    outbox = MoodyOutbox()
+    outbox = FailingOutbox()
     await outbox.store([group_of(1), group_of(2)])
     outbox.fails = True
     sent: list[bytes] = []

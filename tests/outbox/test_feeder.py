@@ -9,6 +9,7 @@ import attrs
 import pytest
 from support.clock import HandClock
 from support.groups import group
+from support.outboxes import PlainOutbox
 from support.rigs import turns
 
 from algolia_events import ClickedObjectIDs
@@ -18,7 +19,7 @@ from algolia_events._retry import Accepted, Failed, Outcome
 from algolia_events.abc import ExchangingOutbox, Outbox
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.errors import OutboxError
-from algolia_events.outbox import ClaimedGroup, DeadLetter, EventGroup, MemoryOutbox, OutboxSizes
+from algolia_events.outbox import ClaimedGroup, EventGroup, MemoryOutbox
 from algolia_events.reports import HealthState
 
 
@@ -26,66 +27,37 @@ def event(name: object) -> ClickedObjectIDs:
     return ClickedObjectIDs(event_name="Clicked", index="products", object_ids=[str(name)], user_token="user-1")
 
 
-class PlainOutbox:
-    """Does what the protocol asks for and no more; counts what it is asked."""
+class CountingOutbox(PlainOutbox):
+    """Counts what it is asked, and how many groups it hands out."""
 
     def __init__(self) -> None:
-        self._memory = MemoryOutbox()
+        super().__init__()
         self.claimed = 0
         self.settlements = 0
-        self.notice = None
-
-    async def open(self) -> None:
-        await self._memory.open()
-
-    async def store(self, groups: Sequence[EventGroup]) -> None:
-        await self._memory.store(groups)
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
-        claimed = await self._memory.claim(max_events, max_bytes)
+        claimed = await super().claim(max_events, max_bytes)
         self.claimed += len(claimed)
         return claimed
 
-    async def settle(
-        self,
-        *,
-        done: Sequence[ClaimedGroup] = (),
-        rejected: Sequence[DeadLetter] = (),
-        left: Sequence[ClaimedGroup] = (),
-    ) -> None:
+    async def settle(self, **verdicts: Any) -> None:
         self.settlements += 1
-        await self._memory.settle(done=done, rejected=rejected, left=left)
-
-    async def sizes(self) -> OutboxSizes:
-        return await self._memory.sizes()
-
-    async def groups(self) -> Sequence[ClaimedGroup]:
-        return await self._memory.groups(limit=1000)
-
-    async def aclose(self) -> None:
-        await self._memory.aclose()
+        await super().settle(**verdicts)
 
 
-class CountingOutbox(PlainOutbox):
-    """Exchanges as well, unless it is told to fail; notes what was settled in that way."""
+class CountingExchange(CountingOutbox):
+    """Exchanges as well, unless it is told to fail; notes how many groups it settled in that way."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fails = False
         self.done: list[int] = []
 
-    async def exchange(
-        self,
-        groups: Sequence[EventGroup],
-        *,
-        done: Sequence[ClaimedGroup] = (),
-        max_events: int = 0,
-        max_bytes: int = 0,
-    ) -> Sequence[ClaimedGroup]:
+    async def exchange(self, groups: Sequence[EventGroup], **terms: Any) -> Sequence[ClaimedGroup]:
         if self.fails:
             raise OutboxError("the disk is gone")
-        self.done.append(len(done))
-        return await self._memory.exchange(groups, done=done, max_events=max_events, max_bytes=max_bytes)
+        self.done.append(len(terms["done"]))
+        return await self.memory.exchange(groups, **terms)
 
 
 @attrs.define
@@ -130,12 +102,12 @@ async def track_ticks(queue: DurableQueue, clock: HandClock, numbers: range, *, 
 
 
 def test_only_an_outbox_that_exchanges_is_asked_to() -> None:
-    assert not isinstance(PlainOutbox(), ExchangingOutbox)
-    assert isinstance(CountingOutbox(), ExchangingOutbox)
+    assert not isinstance(CountingOutbox(), ExchangingOutbox)
+    assert isinstance(CountingExchange(), ExchangingOutbox)
 
 
 async def test_what_is_stored_is_sent_without_being_read_and_settled_with_the_next_store(clock: HandClock) -> None:
-    outbox, server = CountingOutbox(), Server()
+    outbox, server = CountingExchange(), Server()
     queue = queue_of(outbox, server, clock)
     await queue.start()
     await turns()
@@ -153,7 +125,7 @@ async def test_what_is_stored_is_sent_without_being_read_and_settled_with_the_ne
 
 
 async def test_an_outbox_that_only_stores_and_claims_serves_as_well(clock: HandClock) -> None:
-    outbox, server = PlainOutbox(), Server()
+    outbox, server = CountingOutbox(), Server()
     queue = queue_of(outbox, server, clock)
     await queue.start()
     await turns()
@@ -169,7 +141,7 @@ async def test_an_outbox_that_only_stores_and_claims_serves_as_well(clock: HandC
 
 
 async def test_few_events_gather_until_they_have_lingered(clock: HandClock) -> None:
-    outbox, server = CountingOutbox(), Server()
+    outbox, server = CountingExchange(), Server()
     queue = queue_of(outbox, server, clock, linger=0.4, batch_events=1000)
     await queue.start()
     await turns()
@@ -187,7 +159,7 @@ async def test_few_events_gather_until_they_have_lingered(clock: HandClock) -> N
 
 
 async def test_what_was_sent_is_settled_soon_where_nothing_more_is_stored(clock: HandClock) -> None:
-    outbox, server = CountingOutbox(), Server()
+    outbox, server = CountingExchange(), Server()
     queue = queue_of(outbox, server, clock)
     await queue.start()
     await turns()
@@ -202,7 +174,7 @@ async def test_what_was_sent_is_settled_soon_where_nothing_more_is_stored(clock:
 
 
 async def test_what_could_not_be_settled_with_a_store_is_settled_later(clock: HandClock) -> None:
-    outbox, server = CountingOutbox(), Server()
+    outbox, server = CountingExchange(), Server()
     queue = queue_of(outbox, server, clock)
     await queue.start()
     await turns()
@@ -227,7 +199,7 @@ async def test_what_could_not_be_settled_with_a_store_is_settled_later(clock: Ha
 @pytest.mark.parametrize("in_flight", [1, 2, 4])
 async def test_a_death_would_never_repeat_more_than_a_request_a_slot(clock: HandClock, in_flight: int) -> None:
     """What the server has got, and the outbox still holds."""
-    outbox, server = CountingOutbox(), Server()
+    outbox, server = CountingExchange(), Server()
     queue = queue_of(outbox, server, clock, in_flight=in_flight)
     await queue.start()
     await turns()
@@ -238,7 +210,8 @@ async def test_a_death_would_never_repeat_more_than_a_request_a_slot(clock: Hand
         if number % 7 == 0:
             await turns(3)
             sent = set(server.names)
-            repeated.append(sum(not sent.isdisjoint(names_in(each.body)) for each in await outbox.groups()))
+            unsettled = await outbox.memory.groups(limit=1000)
+            repeated.append(sum(not sent.isdisjoint(names_in(each.body)) for each in unsettled))
         if number % 50 == 0:
             clock.advance(0.05)
     await queue.flush()
@@ -249,7 +222,7 @@ async def test_a_death_would_never_repeat_more_than_a_request_a_slot(clock: Hand
 
 
 async def test_in_an_outage_what_has_gathered_is_left_to_others(clock: HandClock) -> None:
-    outbox, server = CountingOutbox(), Server(Failed(reason="500", ambiguous=False))
+    outbox, server = CountingExchange(), Server(Failed(reason="500", ambiguous=False))
     await outbox.store([group("9")])
     queue = queue_of(outbox, server, clock)
     await queue.start()
@@ -265,7 +238,7 @@ async def test_in_an_outage_what_has_gathered_is_left_to_others(clock: HandClock
 
 
 async def test_the_next_loop_writes_what_the_last_one_had_not() -> None:
-    outbox, server, clock = CountingOutbox(), Server(), HandClock()
+    outbox, server, clock = CountingExchange(), Server(), HandClock()
     queue = queue_of(outbox, server, clock)
 
     async def first() -> None:
@@ -291,15 +264,9 @@ class ForgetfulOutbox(MemoryOutbox):
 
     loses = True
 
-    async def settle(
-        self,
-        *,
-        done: Sequence[ClaimedGroup] = (),
-        rejected: Sequence[DeadLetter] = (),
-        left: Sequence[ClaimedGroup] = (),
-    ) -> None:
-        await super().settle(done=done, rejected=rejected, left=left)
-        if left and self.loses:
+    async def settle(self, **verdicts: Any) -> None:
+        await super().settle(**verdicts)
+        if verdicts.get("left") and self.loses:
             self.loses = False
             raise OutboxError("no answer in time")
 
@@ -350,29 +317,16 @@ class HeldOutbox(MemoryOutbox):
         self.goes_on = asyncio.Event()
         self.log: list[str] = []
 
-    async def exchange(
-        self,
-        groups: Sequence[EventGroup],
-        *,
-        done: Sequence[ClaimedGroup] = (),
-        max_events: int = 0,
-        max_bytes: int = 0,
-    ) -> Sequence[ClaimedGroup]:
-        self.log.append(f"exchange claims {max_events > 0}")
+    async def exchange(self, groups: Sequence[EventGroup], **terms: Any) -> Sequence[ClaimedGroup]:
+        self.log.append(f"exchange claims {terms['max_events'] > 0}")
         await self.goes_on.wait()
         self.log.append("exchange ends")
-        return await super().exchange(groups, done=done, max_events=max_events, max_bytes=max_bytes)
+        return await super().exchange(groups, **terms)
 
-    async def settle(
-        self,
-        *,
-        done: Sequence[ClaimedGroup] = (),
-        rejected: Sequence[DeadLetter] = (),
-        left: Sequence[ClaimedGroup] = (),
-    ) -> None:
-        if left:
+    async def settle(self, **verdicts: Any) -> None:
+        if verdicts.get("left"):
             self.log.append("gives back")
-        await super().settle(done=done, rejected=rejected, left=left)
+        await super().settle(**verdicts)
 
 
 class LateServer(Server):
@@ -421,8 +375,8 @@ def names_group(names: range) -> EventGroup:
     return EventGroup(body=b",\n".join(events), count=len(events), oldest_ms=2_000_000_000_000, origin="there")
 
 
-@pytest.mark.parametrize("make_outbox", [PlainOutbox, CountingOutbox])
-async def test_what_leaves_is_part_of_no_request(make_outbox: type[PlainOutbox]) -> None:
+@pytest.mark.parametrize("make_outbox", [CountingOutbox, CountingExchange])
+async def test_what_leaves_is_part_of_no_request(make_outbox: type[CountingOutbox]) -> None:
     request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
     seen: list[str] = []
 
@@ -448,7 +402,7 @@ class EarlyClock(HandClock):
 
 async def test_a_timer_that_fires_too_early_is_set_again() -> None:
     clock, server = EarlyClock(), Server()
-    queue = queue_of(CountingOutbox(), server, clock, linger=0.2)
+    queue = queue_of(CountingExchange(), server, clock, linger=0.2)
     await queue.start()
     await turns()
 
@@ -469,7 +423,7 @@ async def test_without_room_for_claims_no_timer_is_left(clock: HandClock) -> Non
         await answer.wait()
         return Accepted()
 
-    queue = DurableQueue(deliver, CountingOutbox(), clock=clock, options=QueueOptions(batch_events=10, in_flight=1))
+    queue = DurableQueue(deliver, CountingExchange(), clock=clock, options=QueueOptions(batch_events=10, in_flight=1))
     await queue.start()
     await track_ticks(queue, clock, range(40))
     for _ in range(10):
@@ -483,13 +437,13 @@ async def test_without_room_for_claims_no_timer_is_left(clock: HandClock) -> Non
     assert report.delivered == 40
 
 
-class SilentOutbox(CountingOutbox):
+class SilentOutbox(CountingExchange):
     """Keeps what it is given, and says that it does not."""
 
     async def exchange(self, groups: Sequence[EventGroup], **terms: Any) -> Sequence[ClaimedGroup]:
         if not self.fails:
             return await super().exchange(groups, **terms)
-        await self._memory.store(groups)
+        await self.memory.store(groups)
         raise OutboxError("no answer in time")
 
 
@@ -514,7 +468,7 @@ async def test_what_was_stored_against_all_appearances_is_booked_once(clock: Han
 
 
 async def test_when_the_sender_dies_the_rest_is_stored_once_and_closing_says_so(clock: HandClock) -> None:
-    outbox = CountingOutbox()
+    outbox = CountingExchange()
     answered: list[bytes] = []
 
     async def deliver(body: bytes) -> Outcome:

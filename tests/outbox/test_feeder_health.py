@@ -1,6 +1,6 @@
 """What the feeder meets shows in `health()`: once when the outbox begins to fail, once when it works again."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from support.clock import HandClock
@@ -12,7 +12,7 @@ from algolia_events._retry import Accepted, Outcome
 from algolia_events.abc import Hook
 from algolia_events.config import QueueOptions
 from algolia_events.errors import OutboxError
-from algolia_events.outbox import ClaimedGroup, DeadLetter, MemoryOutbox
+from algolia_events.outbox import MemoryOutbox
 from algolia_events.reports import Health, HealthState
 
 
@@ -23,16 +23,10 @@ class FullOutbox(MemoryOutbox):
         super().__init__()
         self.is_full = True
 
-    async def settle(
-        self,
-        *,
-        done: Sequence[ClaimedGroup] = (),
-        rejected: Sequence[DeadLetter] = (),
-        left: Sequence[ClaimedGroup] = (),
-    ) -> None:
+    async def settle(self, **verdicts: Any) -> None:
         if self.is_full:
             raise OutboxError("the disk is full")
-        await super().settle(done=done, rejected=rejected, left=left)
+        await super().settle(**verdicts)
 
 
 class States(Hook):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.books import check_books
 from support.clock import HandClock
+from support.outboxes import PlainOutbox
 from support.rigs import turns
 
 from algolia_events import ClickedObjectIDs
@@ -14,7 +15,7 @@ from algolia_events._durable import DurableQueue
 from algolia_events._retry import Accepted, Outcome
 from algolia_events.config import QueueOptions
 from algolia_events.errors import OutboxError
-from algolia_events.outbox import ClaimedGroup, DeadLetter, EventGroup, MemoryOutbox, OutboxSizes
+from algolia_events.outbox import ClaimedGroup, EventGroup
 from algolia_events.reports import HealthState
 
 
@@ -22,13 +23,11 @@ def event(name: object) -> ClickedObjectIDs:
     return ClickedObjectIDs(event_name="Clicked", index="products", object_ids=[str(name)], user_token="user-1")
 
 
-class ForeignOutbox:
-    """Does what the protocol asks for and no more; `goes_wrong` may be told the name of a call to do something else."""
-
-    notice: str | None = None
+class ForeignOutbox(PlainOutbox):
+    """A plain one; `goes_wrong` says which call does something else, once."""
 
     def __init__(self) -> None:
-        self._memory = MemoryOutbox()
+        super().__init__()
         self.goes_wrong: dict[str, Callable[[], Any]] = {}
         self.times_wrong = 0
 
@@ -45,27 +44,15 @@ class ForeignOutbox:
 
     async def store(self, groups: Sequence[EventGroup]) -> None:
         await self._instead("store")
-        await self._memory.store(groups)
+        await super().store(groups)
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         instead = await self._instead("claim")
-        return instead[0] if instead else await self._memory.claim(max_events, max_bytes)
+        return instead[0] if instead else await super().claim(max_events, max_bytes)
 
-    async def settle(
-        self,
-        *,
-        done: Sequence[ClaimedGroup] = (),
-        rejected: Sequence[DeadLetter] = (),
-        left: Sequence[ClaimedGroup] = (),
-    ) -> None:
+    async def settle(self, **verdicts: Any) -> None:
         await self._instead("settle")
-        await self._memory.settle(done=done, rejected=rejected, left=left)
-
-    async def sizes(self) -> OutboxSizes:
-        return await self._memory.sizes()
-
-    async def aclose(self) -> None:
-        await self._memory.aclose()
+        await super().settle(**verdicts)
 
 
 def gives(answer: Any) -> Callable[[], Any]:
@@ -198,7 +185,7 @@ class LateOutbox(ForeignOutbox):
         self.answers: list[asyncio.Future[None]] = []
 
     async def store(self, groups: Sequence[EventGroup]) -> None:
-        await self._memory.store(groups)
+        await self.memory.store(groups)
         self.answers.append(asyncio.get_running_loop().create_future())
         await self.answers[-1]
 

@@ -1,17 +1,18 @@
 """The relay sends what others stored, side by side with others, and leaves what it cannot send."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 from support.clock import HandClock
 from support.groups import events_in, group
+from support.outboxes import FailingOutbox
 
 from algolia_events._relay import Relay, RelayWork
 from algolia_events._retry import Accepted, Failed, Outcome
 from algolia_events.config import QueueOptions, RetryOptions
-from algolia_events.errors import ConfigurationError, OutboxError
-from algolia_events.outbox import ClaimedGroup, MemoryOutbox
+from algolia_events.errors import ConfigurationError
+from algolia_events.outbox import MemoryOutbox
 from algolia_events.reports import HealthState
 from algolia_events.sandbox import Sandbox, Status
 
@@ -91,23 +92,8 @@ async def test_an_outage_of_an_hour_costs_nothing_and_ends_with_the_oldest_first
     assert order == sorted(order)
 
 
-class AwayOutbox(MemoryOutbox):
-    """Cannot be reached until it is there."""
-
-    is_there = False
-
-    async def open(self) -> None:
-        if not self.is_there:
-            raise OutboxError("the outbox is away")
-
-    async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
-        if not self.is_there:
-            raise OutboxError("the outbox is away")
-        return await super().claim(max_events, max_bytes)
-
-
 async def test_it_says_that_the_outbox_is_away_until_it_works(clock: HandClock) -> None:
-    outbox = AwayOutbox()
+    outbox = FailingOutbox(fails=True)
 
     async def deliver(_: bytes) -> Outcome:
         return Accepted()
@@ -118,13 +104,13 @@ async def test_it_says_that_the_outbox_is_away_until_it_works(clock: HandClock) 
     clock.advance(60)
     await spin()
     later = work.health()
-    outbox.is_there = True
+    outbox.fails = False
     clock.advance(1)
     await spin()
     after = work.health()
     await work.aclose()
 
-    assert (at_once.state, at_once.reason) == (HealthState.DEGRADED, "the outbox is away")
+    assert (at_once.state, at_once.reason) == (HealthState.DEGRADED, "the disk is gone")
     assert later == at_once
     assert after.ok
 
