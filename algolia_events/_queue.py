@@ -243,7 +243,7 @@ class EventQueue(Entrance):
     def __del__(self) -> None:
         if not hasattr(self, "_final_report"):  # it was never made
             return
-        held = EventQueue.stats(self).pending
+        held = self.stats().pending
         if self._final_report is None and not self._warned and (held or self._runner is not None):
             self._warned = True
             warnings.warn(f"unclosed event queue with {held} events; await aclose()", ResourceWarning, 2, self)

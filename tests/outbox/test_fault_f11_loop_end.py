@@ -1,6 +1,7 @@
 """F11: a loop that ends without `aclose()`: what was tracked is in the outbox, and nothing is said but a warning."""
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from support.rigs import click, numbers_in, turns
 
 from algolia_events import DeliveryReport, QueueOptions
 from algolia_events._durable import DurableQueue
-from algolia_events._retry import Accepted, Outcome
+from algolia_events._retry import Accepted, Failed, Outcome
 from algolia_events.outbox import ClaimedGroup, EventGroup, MemoryOutbox, open_outbox
 from algolia_events.outbox._worker import Worker
 from algolia_events.sandbox import Hang, Sandbox
@@ -114,3 +115,18 @@ def test_what_was_about_to_be_stored_when_the_loop_ended_is_stored(after: int) -
 
     assert (stats.pending, stats.stored) == (0, 3)
     assert sum(group.count for group in kept) == 3
+
+
+def test_the_warning_counts_what_did_not_go_through_the_outbox_as_well() -> None:
+    async def fail(_: bytes) -> Outcome:
+        return Failed(reason="500", ambiguous=False)
+
+    async def main() -> None:
+        queue = DurableQueue(fail, MemoryOutbox())
+        await queue.start()
+        for number in range(3):
+            await queue.submit(click(number))
+
+    with pytest.warns(ResourceWarning, match="unclosed event queue with 3 events"):  # noqa: PT031 - it takes both
+        asyncio.run(main())
+        gc.collect()
