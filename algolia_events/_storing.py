@@ -34,7 +34,7 @@ _PROBE_SECONDS: Final = 1.0
 _LAST_SECONDS: Final = 5.0
 """What storing may take when the loop ends under us."""
 _LARGE_SHARE: Final = 1 / 8
-"""Of a bound: what is larger, and does not fit into an outbox that holds nothing, fits when it is cut."""
+"""A batch that finds no room in an empty outbox, and is larger than this share of its bound, is cut: parts may fit."""
 _TOO_LARGE: Final = 413
 
 
@@ -150,8 +150,8 @@ class StoringQueue(EventQueue):
         return self._past_the_outbox(batch) or Failed(reason=str(self._problem), ambiguous=False)
 
     async def _without_room(self, batch: Batch, full: OutboxFullError) -> Outcome | None:
-        """Say what becomes of a batch that an outbox at its bound refuses; None if it may go past it."""
-        if batch.size <= full.max_bytes and await self._makes_room():
+        """Say what becomes of a batch that an outbox at its bound refuses; None if it may go past the outbox."""
+        if batch.size <= full.max_bytes and await self._will_have_room():
             self._store_failed(str(full), pause=0.0)
             return Failed(reason=str(full), ambiguous=False)
         if batch.count > 1 and batch.size > full.max_bytes * _LARGE_SHARE:
@@ -159,8 +159,8 @@ class StoringQueue(EventQueue):
         self._store_failed(str(full))
         return None
 
-    async def _makes_room(self) -> bool:
-        """Whether the outbox holds what somebody will send: to pass those events would gain nothing."""
+    async def _will_have_room(self) -> bool:
+        """Say whether to wait for room: somebody will send what the outbox holds; to go past it would gain nothing."""
         try:
             return (await self._outbox.sizes()).events > 0
         except AlgoliaEventsError:
@@ -186,10 +186,10 @@ class StoringQueue(EventQueue):
         self._store_at = self._clock.monotonic() + pause
         self._problem = reason
         self._tell_state()
-        looking = self._probing
         if self._closing is not None:
             return
-        if looking is None or looking.done() or looking.get_loop() is not asyncio.get_running_loop():
+        probing = self._probing
+        if probing is None or probing.done() or probing.get_loop() is not asyncio.get_running_loop():
             self._probing = asyncio.create_task(self._probe_until_it_works(), name="algolia_events.probing")
 
     async def _probe_until_it_works(self) -> None:
@@ -209,7 +209,7 @@ class StoringQueue(EventQueue):
                 self._store_succeeded()
 
     def _tell_state(self) -> None:
-        """Report that the outbox fails, or works again, whichever of the two tasks has found out."""
+        """Report that the outbox fails, or works again, once for the two tasks that may find out."""
         fails = self._outbox_problem() is not None
         if fails is not self._told_of_problem:
             self._told_of_problem = fails

@@ -22,7 +22,8 @@ _SUPPRESS: Final = ("suppress_instrumentation", "suppress_http_instrumentation")
 class _Queue:
     """A queue that is watched, without keeping it alive."""
 
-    stats: Callable[[], Callable[[], QueueStats] | None]
+    reference: Callable[[], Callable[[], QueueStats] | None]
+    """Finds what takes its counters; None once the queue is gone."""
     capacity: int
     attributes: dict[str, str]
 
@@ -50,9 +51,9 @@ class _Gauges:
 
     def _alive(self) -> list[tuple[_Queue, QueueStats]]:
         with self._lock:
-            self._queues = [queue for queue in self._queues if queue.stats() is not None]
+            self._queues = [queue for queue in self._queues if queue.reference() is not None]
             queues = tuple(self._queues)
-        return [(queue, stats()) for queue in queues if (stats := queue.stats()) is not None]
+        return [(queue, take_stats()) for queue in queues if (take_stats := queue.reference()) is not None]
 
     def _sizes(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
         return [metrics.Observation(stats.pending, queue.attributes) for queue, stats in self._alive()]
