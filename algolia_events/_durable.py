@@ -48,7 +48,7 @@ class DurableQueue(StoringQueue):
         **others: Any,
     ) -> None:
         options, retry, hooks = options or QueueOptions(), retry or RetryOptions(), tuple(hooks)
-        self._line_options = options
+        self._line_options = options  # `self._options` are those of the intake
         self._line = None if deliver is None else OwnLine(deliver, options=options, retry=retry, hooks=hooks, **others)
         super().__init__(deliver or _nowhere, outbox, options=options, retry=retry, hooks=hooks, **others)
 
@@ -83,14 +83,14 @@ class DurableQueue(StoringQueue):
         """Have a batch sent from memory, as far as the line has room for it."""
         if self._line is None:
             return None
-        self._leans_on_line = True  # without room as well: `_line_turned()` tries again when there is some
+        self._leans_on_line = True  # without room as well: `_share_room()` tries again when there is some
         return Moved(partial(self._hand_over, self._line)) if self._line.has_room_for(batch) else None
 
     def _hand_over(self, line: Line, batch: Batch) -> None:
         line.take_over(batch)
         self._batcher.leave_room_for(*line.held())
 
-    def _line_turned(self) -> None:
+    def _share_room(self) -> None:
         """Let what waits here have the room that the line has got again."""
         if self._line is None or not self._leans_on_line:
             return
@@ -109,18 +109,22 @@ class DurableQueue(StoringQueue):
             line.ensure_started()
             feeder = self._feeder
             if feeder is None or feeder.loop is not runner.loop or feeder.task.done():
-                self._feeder = Feeder(
-                    self._outbox,
-                    line,
-                    options=self._line_options,
-                    clock=self._clock,
-                    on_booked=self._sent,
-                    on_problem=self._tell_state,
-                    predecessor=feeder,
-                )
-                self._feeder.task.add_done_callback(self._feeder_ended)
-                line.on_room = self._line_turned
+                self._feeder = self._feed(line, feeder)
         return runner
+
+    def _feed(self, line: Line, predecessor: Feeder | None) -> Feeder:
+        feeder = Feeder(
+            self._outbox,
+            line,
+            options=self._line_options,
+            clock=self._clock,
+            on_booked=self._sent,
+            on_problem=self._tell_state,
+            predecessor=predecessor,
+        )
+        feeder.task.add_done_callback(self._feeder_ended)
+        line.on_room = self._share_room
+        return feeder
 
     def _feeder_ended(self, task: "asyncio.Task[None]") -> None:
         if task.cancelled():  # by somebody else: it ends otherwise, or says why it died
