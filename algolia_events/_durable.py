@@ -1,4 +1,4 @@
-"""The event queue in front of a durable outbox: an intake that stores, and a line that sends what is stored."""
+"""The event queue in front of a durable outbox: an intake that stores, and a sender of what is stored."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -11,12 +11,12 @@ import attrs
 
 from algolia_events._batching import Batch, FateKind, Settlement
 from algolia_events._cancelling import result_of
-from algolia_events._durable_parts import OwnLine
+from algolia_events._durable_parts import OwnSender
 from algolia_events._feeder import Feeder
 from algolia_events._groups import EventGroup
-from algolia_events._line import Line
 from algolia_events._retry import Failed, Moved, Outcome
 from algolia_events._runner import Runner
+from algolia_events._sender import Sender
 from algolia_events._storing import StoringQueue
 from algolia_events.abc import Hook, Outbox
 from algolia_events.config import QueueOptions, RetryOptions, seconds
@@ -48,30 +48,32 @@ class DurableQueue(StoringQueue):
         **others: Any,
     ) -> None:
         options, retry, hooks = options or QueueOptions(), retry or RetryOptions(), tuple(hooks)
-        self._line_options = options  # `self._options` are those of the intake
-        self._line = None if deliver is None else OwnLine(deliver, options=options, retry=retry, hooks=hooks, **others)
+        self._sender_options = options  # `self._options` are those of the intake
+        self._sender = (
+            None if deliver is None else OwnSender(deliver, options=options, retry=retry, hooks=hooks, **others)
+        )
         super().__init__(deliver or _nowhere, outbox, options=options, retry=retry, hooks=hooks, **others)
 
     def _start_afresh(self) -> None:
         super()._start_afresh()
         self._feeder: Feeder | None = None
-        self._leans_on_line = False
+        self._leans_on_sender = False
 
     # --- sending -------------------------------------------------------------------------------------------------
 
     async def submit(self, event: Event | Mapping[str, Any]) -> "asyncio.Future[Settlement]":
         """Send an event past the outbox, since a verdict is wanted; see `EventQueue.submit`."""
-        return await self._sender().submit(event)
+        return await self._started_sender().submit(event)
 
     async def deliver(self, event: Event | Mapping[str, Any], timeout: float | timedelta | None = None) -> None:  # noqa: ASYNC109 - as EventQueue.deliver()
         """Send an event past the outbox, and wait until Algolia has accepted it; see `EventQueue.deliver`."""
-        await self._sender().deliver(event, timeout)
+        await self._started_sender().deliver(event, timeout)
 
-    def _sender(self) -> Line:
-        if self._line is None:
+    def _started_sender(self) -> Sender:
+        if self._sender is None:
             raise ConfigurationError("this client only stores (deliver=False): there is no verdict to wait for")
         self._ensure_runner()
-        return self._line
+        return self._sender
 
     async def _store(self, group: EventGroup) -> None:
         if self._feeder is None:
@@ -80,22 +82,22 @@ class DurableQueue(StoringQueue):
             await self._feeder.store([group])
 
     def _past_the_outbox(self, batch: Batch) -> Moved | None:
-        """Have a batch sent from memory, as far as the line has room for it."""
-        if self._line is None:
+        """Have a batch sent from memory, as far as the sender has room for it."""
+        if self._sender is None:
             return None
-        self._leans_on_line = True  # without room as well: `_share_room()` tries again when there is some
-        return Moved(partial(self._hand_over, self._line)) if self._line.has_room_for(batch) else None
+        self._leans_on_sender = True  # without room as well: `_share_room()` tries again when there is some
+        return Moved(partial(self._hand_over, self._sender)) if self._sender.has_room_for(batch) else None
 
-    def _hand_over(self, line: Line, batch: Batch) -> None:
-        line.take_over(batch)
-        self._batcher.leave_room_for(*line.held())
+    def _hand_over(self, sender: Sender, batch: Batch) -> None:
+        sender.take_over(batch)
+        self._batcher.leave_room_for(*sender.held())
 
     def _share_room(self) -> None:
-        """Let what waits here have the room that the line has got again."""
-        if self._line is None or not self._leans_on_line:
+        """Let what waits here have the room that the sender has got again."""
+        if self._sender is None or not self._leans_on_sender:
             return
-        held = self._line.held()
-        self._leans_on_line = held != (0, 0)
+        held = self._sender.held()
+        self._leans_on_sender = held != (0, 0)
         with self._lock:
             self._batcher.leave_room_for(*held)
             self._batcher.gate.reopen()
@@ -104,26 +106,26 @@ class DurableQueue(StoringQueue):
 
     def _ensure_runner(self) -> Runner:
         runner = super()._ensure_runner()
-        line = self._line
-        if line is not None and self._final_report is None and not line.is_over:
-            line.ensure_started()
+        sender = self._sender
+        if sender is not None and self._final_report is None and not sender.is_over:
+            sender.ensure_started()
             feeder = self._feeder
             if feeder is None or feeder.loop is not runner.loop or feeder.task.done():
-                self._feeder = self._feed(line, feeder)
+                self._feeder = self._feed(sender, feeder)
         return runner
 
-    def _feed(self, line: Line, predecessor: Feeder | None) -> Feeder:
+    def _feed(self, sender: Sender, predecessor: Feeder | None) -> Feeder:
         feeder = Feeder(
             self._outbox,
-            line,
-            options=self._line_options,
+            sender,
+            options=self._sender_options,
             clock=self._clock,
             on_booked=self._sent,
             on_problem=self._tell_state,
             predecessor=predecessor,
         )
         feeder.task.add_done_callback(self._feeder_ended)
-        line.on_room = self._share_room
+        sender.on_room = self._share_room
         return feeder
 
     def _feeder_ended(self, task: "asyncio.Task[None]") -> None:
@@ -145,10 +147,10 @@ class DurableQueue(StoringQueue):
         """
         deadline = self._deadline(timeout)
         report = await super().flush(timeout)
-        if report.timed_out or self._line is None or self._feeder is None:
+        if report.timed_out or self._sender is None or self._feeder is None:
             return self._report(timed_out=report.timed_out)
         in_time = await self._drain(self._feeder, deadline, while_it_works=False)
-        rest = await self._line.flush(self._remaining(deadline))
+        rest = await self._sender.flush(self._remaining(deadline))
         return self._report(timed_out=rest.timed_out or not in_time)
 
     async def _drain(self, feeder: Feeder, deadline: float | None, *, while_it_works: bool) -> bool:
@@ -202,22 +204,22 @@ class DurableQueue(StoringQueue):
         """Store, send and settle what can be; return whether time ran out."""
         intake = await super().aclose(self._remaining(deadline))
         timed_out = intake.timed_out
-        if self._line is not None and self._feeder is not None:
-            self._line.hurry()
+        if self._sender is not None and self._feeder is not None:
+            self._sender.hurry()
             await self._drain(self._feeder, deadline, while_it_works=True)
             self._feeder.stop()
-            if not self._line.works:
-                self._line.give_back()
-            line = await self._line.aclose(self._remaining(deadline))
-            timed_out = timed_out or line.timed_out
+            if not self._sender.works:
+                self._sender.give_back()
+            rest = await self._sender.aclose(self._remaining(deadline))
+            timed_out = timed_out or rest.timed_out
             await self._feeder.close()
         return timed_out
 
     def reopen(self) -> None:
         """Try again at once; see `EventQueue.reopen`."""
         super().reopen()
-        if self._line is not None:
-            self._line.reopen()
+        if self._sender is not None:
+            self._sender.reopen()
 
     # --- the books -----------------------------------------------------------------------------------------------
 
@@ -228,25 +230,25 @@ class DurableQueue(StoringQueue):
         """Take the counters of both ledgers, each at one moment; from any thread."""
         with self._lock:  # nothing moves between the two while it is held
             intake = super().stats()
-            if self._line is None:
+            if self._sender is None:
                 return attrs.evolve(intake, requests=0, in_flight=0)  # what it does is storing
-            line = self._line.stats()
+            sent = self._sender.stats()
             dropped = dict(intake.dropped)
-            for reason, count in line.dropped.items():
+            for reason, count in sent.dropped.items():
                 dropped[reason] = dropped.get(reason, 0) + count
             return attrs.evolve(
                 intake,
-                tracked=intake.tracked + line.tracked,
-                delivered=intake.delivered + line.delivered,
-                rejected=intake.rejected + line.rejected,
+                tracked=intake.tracked + sent.tracked,
+                delivered=intake.delivered + sent.delivered,
+                rejected=intake.rejected + sent.rejected,
                 dropped=MappingProxyType(dropped),
-                pending=intake.pending + line.pending,
-                pending_bytes=intake.pending_bytes + line.pending_bytes,
-                possible_duplicates=intake.possible_duplicates + self._line.possible_duplicates,
-                in_flight=line.in_flight,
-                requests=self._line.requests,
-                sending=self._line.sending_stats(),
-                callback_errors=intake.callback_errors + self._line.hook_errors,
+                pending=intake.pending + sent.pending,
+                pending_bytes=intake.pending_bytes + sent.pending_bytes,
+                possible_duplicates=intake.possible_duplicates + self._sender.possible_duplicates,
+                in_flight=sent.in_flight,
+                requests=self._sender.requests,
+                sending=self._sender.sending_stats(),
+                callback_errors=intake.callback_errors + self._sender.hook_errors,
             )
 
     def health(self) -> Health:
@@ -257,8 +259,8 @@ class DurableQueue(StoringQueue):
         problem = self._outbox_problem()
         if problem is not None:
             return Health(state=HealthState.DEGRADED, reason=problem)
-        line = Health(state=HealthState.OK) if self._line is None else self._line.health()
-        return attrs.evolve(line, reason=self._outbox.notice) if line.ok else line
+        health = Health(state=HealthState.OK) if self._sender is None else self._sender.health()
+        return attrs.evolve(health, reason=self._outbox.notice) if health.ok else health
 
 
 async def _nowhere(_: bytes) -> Outcome:

@@ -1,25 +1,25 @@
-"""The parts of a durable queue as its hooks meet them: one queue, not an intake and a line."""
+"""The parts of a durable queue as its hooks meet them: one queue, not an intake and a sender."""
 
 from collections.abc import Callable, Iterable
 
 from algolia_events._clock import Clock
-from algolia_events._line import Line
 from algolia_events._reporting import Reporter
+from algolia_events._sender import Sender
 from algolia_events.abc import Hook
 from algolia_events.reports import Health, QueueStats
 
 
-class OwnLine(Line):
-    """The line of a queue that introduces itself to the hooks: they should meet one queue, not two."""
+class OwnSender(Sender):
+    """The sender of a durable queue, which introduces itself to the hooks: they should meet one queue, not two."""
 
     def _make_reporter(self, hooks: Iterable[Hook], clock: Clock) -> Reporter:
-        return _LineReporter(hooks, clock)
+        return _SenderReporter(hooks, clock)
 
     def __del__(self) -> None:
         """Leave the warning to the queue."""
 
 
-class _LineReporter(Reporter):
+class _SenderReporter(Reporter):
     def attached(self, stats: Callable[[], QueueStats], max_events: int) -> None:
         """The queue does that."""
 

@@ -1,4 +1,4 @@
-"""Between an outbox and the line to Algolia: stores, claims what there is room for, settles what was sent."""
+"""Between an outbox and the sender to Algolia: stores, claims what there is room for, settles what was sent."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from algolia_events._batching import Batch, Claim, FateKind, Gathering, Settleme
 from algolia_events._clock import Alarm, Clock
 from algolia_events._groups import ClaimedGroup, EventGroup
 from algolia_events._guarded import GuardedOutbox, UnansweredError, describe
-from algolia_events._line import Line
+from algolia_events._sender import Sender
 from algolia_events._waiting import time_limit
 from algolia_events.config import QueueOptions
 from algolia_events.errors import AlgoliaEventsError
@@ -33,7 +33,7 @@ class Feeder:
 
     Args:
         outbox: what to send from.
-        line: what sends it.
+        sender: what sends it.
         options: how large requests are, and how long few events wait for company.
         clock: the monotonic clock for polls, the wall for dead letters.
         on_booked: is told what became of claimed events, and how many of each origin.
@@ -44,7 +44,7 @@ class Feeder:
     def __init__(
         self,
         outbox: GuardedOutbox,
-        line: Line,
+        sender: Sender,
         *,
         options: QueueOptions,
         clock: Clock,
@@ -54,7 +54,7 @@ class Feeder:
     ) -> None:
         self._outbox = outbox
         self._exchange = outbox.exchange if outbox.exchanges else None
-        self._line = line
+        self._sender = sender
         self._options = options
         self._clock = clock
         self._on_booked = on_booked
@@ -71,7 +71,7 @@ class Feeder:
         )
         self._verdicts = Verdicts()
         self._claims_under_way = 0
-        """Those that the line has, waiting or in flight."""
+        """Those that the sender has, waiting or in flight."""
         self._claiming = 0
         """Requests' worth of room that calls of the outbox under way may fill."""
         self._unwritten_claims = 0
@@ -91,12 +91,12 @@ class Feeder:
         self.problem: str | None = None
         """Why the outbox could not be read or written, the last time it was."""
         self.loop = asyncio.get_running_loop()
-        line.on_claim, line.on_turn = self._settled, self._reconsider
+        sender.on_claim, sender.on_turn = self._settled, self._reconsider
         if predecessor is not None:
             self._claims_under_way, self._verdicts = predecessor.hand_over()
             self._unwritten_claims = self._verdicts.claims
             self._gives_back = bool(self._verdicts.left)
-        line.hold_slots(self._unwritten_claims)
+        sender.hold_slots(self._unwritten_claims)
         self.task = asyncio.create_task(self._main(), name="algolia_events.feeder")
         self.task.add_done_callback(self._task_ended)  # not in the task: one cancelled before it begins does nothing
 
@@ -145,7 +145,7 @@ class Feeder:
         return self._take_verdicts()
 
     def hand_over(self) -> tuple[int, Verdicts]:
-        """Give what a successor has to see to the end: how many claims the line has, and verdicts to write."""
+        """Give what a successor has to see to the end: how many claims the sender has, and verdicts to write."""
         self._give_back_gathered()
         return self._claims_under_way, self._take_verdicts()
 
@@ -182,8 +182,8 @@ class Feeder:
 
         def is_over() -> bool:
             idle = self._exhaustive_call >= next_call and not self._claims_under_way and not self._gathering
-            hopeless = while_it_works and (not self._line.works or self.problem is not None)
-            return (not self._is_unwritten and (enough() or idle)) or hopeless or self._is_dead or self._line.is_over
+            hopeless = while_it_works and (not self._sender.works or self.problem is not None)
+            return (not self._is_unwritten and (enough() or idle)) or hopeless or self._is_dead or self._sender.is_over
 
         try:
             async with time_limit(self._clock, deadline):
@@ -214,7 +214,7 @@ class Feeder:
         self._give_back_gathered()
 
     async def close(self) -> None:
-        """Claim no more, and settle what has been sent; the line has to be closed by then."""
+        """Claim no more, and settle what has been sent; the sender has to be closed by then."""
         self._stopped = self._closing = True
         self._awake.set()
         await asyncio.wait({self.task})
@@ -245,8 +245,8 @@ class Feeder:
     async def _work(self) -> None:
         while True:
             self._awake.clear()
-            self._line.ease(keep_probe=not self._stopped)
-            if not self._line.works and not self._line.room_for_claims():
+            self._sender.ease(keep_probe=not self._stopped)
+            if not self._sender.works and not self._sender.room_for_claims():
                 self._give_back_gathered()  # others may do better
             if self._verdicts and self._clock.monotonic() >= self._settle_due():
                 await self._settle()
@@ -261,7 +261,7 @@ class Feeder:
 
     def _reconsider(self) -> None:
         """Wake the task where what happened may give it something to do; most that happens only moves its alarm."""
-        if self._drains or not self._line.works:
+        if self._drains or not self._sender.works:
             self._awake.set()
         else:
             self._look_when_due()
@@ -280,14 +280,14 @@ class Feeder:
         """Say how many more requests' worth may be claimed."""
         if self._stopped or self._gives_back:
             return 0
-        return self._line.room_for_claims() - self._claiming - bool(self._gathering)
+        return self._sender.room_for_claims() - self._claiming - bool(self._gathering)
 
     def _send(self, *, at_once: bool = False) -> None:
         """Send what has been gathered, if it fills a request, has lingered, or may not linger."""
         claims = self._gathering.take(now=math.inf if at_once or self._drains else self._clock.monotonic())
         if claims:
             self._claims_under_way += len(claims)
-            self._line.admit(claims)
+            self._sender.admit(claims)
 
     def _give_back_gathered(self) -> None:
         """Give back what has been gathered."""
@@ -330,7 +330,7 @@ class Feeder:
             self._verdicts.add(claim)
             self._claims_under_way -= 1
             self._unwritten_claims += 1
-            self._line.hold_slots(self._unwritten_claims)
+            self._sender.hold_slots(self._unwritten_claims)
 
     def _settle_due(self) -> float:
         """Say when to settle at the latest: with the next store, where nobody waits for the slots or for the end."""
@@ -338,7 +338,7 @@ class Feeder:
             return -math.inf
         if self._verdicts.left and self._claiming:  # a store that is under way could claim what is given back
             return math.inf
-        hurried = self._drains or not self._line.has_slot
+        hurried = self._drains or not self._sender.has_slot
         return self._retry_at if hurried else max(self._retry_at, self._settle_at)
 
     async def _settle(self) -> None:
@@ -353,14 +353,14 @@ class Feeder:
             if not isinstance(exc, Exception):
                 raise
             self.note_failure(exc)
-            self._line.hold_slots(0)  # what goes past a failing outbox needs them
+            self._sender.hold_slots(0)  # what goes past a failing outbox needs them
         else:
             self._gives_back = False
             self._note_written(verdicts)
 
     def _note_written(self, verdicts: Verdicts) -> None:
         self._unwritten_claims -= verdicts.claims
-        self._line.hold_slots(self._unwritten_claims)
+        self._sender.hold_slots(self._unwritten_claims)
         self._can_write = True
         self._note_success()
 

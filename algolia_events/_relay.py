@@ -16,8 +16,8 @@ from algolia_events._clock import Clock, SystemClock
 from algolia_events._feeder import Feeder
 from algolia_events._guarded import GuardedOutbox, UnansweredError
 from algolia_events._insights import InsightsApi, aiohttp_transport
-from algolia_events._line import Line
 from algolia_events._retry import Outcome
+from algolia_events._sender import Sender
 from algolia_events.abc import Hook, Outbox
 from algolia_events.config import (
     QueueOptions,
@@ -125,7 +125,7 @@ class Relay:
 
 
 class RelayWork:
-    """A relay without its connections: a line, an outbox, and what feeds one from the other."""
+    """A relay without its connections: a sender, an outbox, and what feeds one from the other."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class RelayWork:
         self._options = options or QueueOptions()
         self._clock = clock or SystemClock()
         self._outbox = GuardedOutbox(outbox)
-        self._line = Line(deliver, options=self._options, clock=self._clock, **others)
+        self._sender = Sender(deliver, options=self._options, clock=self._clock, **others)
         self._feeder: Feeder | None = None
         self._closing: asyncio.Task[SendingStats] | None = None
 
@@ -153,14 +153,14 @@ class RelayWork:
                 await self._outbox.open()
         except OutboxError as exc:
             problem = exc
-        await self._line.start()
+        await self._sender.start()
         if self._feeder is None:  # somebody else may have been quicker
             self._feeder = self._feed(None)
             if problem is not None:
                 self._feeder.note_failure(problem)  # it tries again, and notices when it works
 
     def _feed(self, predecessor: Feeder | None) -> Feeder:
-        feeder = Feeder(self._outbox, self._line, options=self._options, clock=self._clock, predecessor=predecessor)
+        feeder = Feeder(self._outbox, self._sender, options=self._options, clock=self._clock, predecessor=predecessor)
         feeder.task.add_done_callback(self._feeder_ended)
         return feeder
 
@@ -192,8 +192,8 @@ class RelayWork:
         async with self._outbox.given_until(self._clock, deadline):
             if self._feeder is not None:
                 self._feeder.stop()
-            self._line.give_back()
-            await self._line.aclose(max(0.0, deadline - self._clock.monotonic()))
+            self._sender.give_back()
+            await self._sender.aclose(max(0.0, deadline - self._clock.monotonic()))
             if self._feeder is not None:
                 await self._feeder.close()
             with suppress(UnansweredError):  # what was claimed is taken over by others, once it is seen to be free
@@ -202,11 +202,11 @@ class RelayWork:
 
     def stats(self) -> SendingStats:
         """Take the counters of the second ledger."""
-        return self._line.sending_stats()
+        return self._sender.sending_stats()
 
     def health(self) -> Health:
         """Say how it goes."""
         if self._feeder is not None and self._feeder.problem is not None and self._closing is None:
             return Health(state=HealthState.DEGRADED, reason=self._feeder.problem)
-        health = self._line.health()
+        health = self._sender.health()
         return attrs.evolve(health, reason=self._outbox.notice) if health.ok else health

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from algolia_events._batching import Batch, Batcher, Claim, LineBatcher, Settlement
+from algolia_events._batching import Batch, Batcher, Claim, SenderBatcher, Settlement
 from algolia_events._codec import event_timestamp
 from algolia_events._groups import ClaimedGroup
 from algolia_events._retry import Accepted, Blocked, Failed, Gate, Refused, TooLarge
@@ -417,18 +417,18 @@ def test_events_taken_out_here_and_there_leave_one_request_and_tickets_in_their_
 
 def test_events_taken_out_of_a_claim_are_booked_for_those_who_stored_them() -> None:
     queue = QueueOptions(in_flight=1)
-    line = LineBatcher(queue, Gate(queue.in_flight, RetryOptions()), timestamp_of=event_timestamp)
+    sender = SenderBatcher(queue, Gate(queue.in_flight, RetryOptions()), timestamp_of=event_timestamp)
     claim = Claim([stored("a", range(4)), stored("b", range(4, 6))])
-    line.admit_claim(claim)
-    batch = line.take(now=0.0, wall_ms=NOW_MS)
+    sender.admit_claim(claim)
+    batch = sender.take(now=0.0, wall_ms=NOW_MS)
     assert batch is not None
 
-    line.withdraw(batch, {0, 2, 4}, DropReason.OPTED_OUT)
-    gone = [claim.book(item, item.batch, wall_ms=NOW_MS) for item in line.dropped() if item.batch is not None]
-    rest = line.take(now=0.0, wall_ms=NOW_MS)
+    sender.withdraw(batch, {0, 2, 4}, DropReason.OPTED_OUT)
+    gone = [claim.book(item, item.batch, wall_ms=NOW_MS) for item in sender.dropped() if item.batch is not None]
+    rest = sender.take(now=0.0, wall_ms=NOW_MS)
     assert rest is not None
-    line.interrupt(rest, ambiguous=False)
-    given_back = [claim.book(item, item.batch, wall_ms=NOW_MS) for item in line.give_back() if item.batch is not None]
+    sender.interrupt(rest, ambiguous=False)
+    given_back = [claim.book(item, item.batch, wall_ms=NOW_MS) for item in sender.give_back() if item.batch is not None]
     _, left = claim.verdict()
 
     assert numbers(rest) == [1, 3, 5]

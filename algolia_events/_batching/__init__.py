@@ -16,8 +16,8 @@ from algolia_events._batching._batcher import Batcher
 from algolia_events._batching._claim import Claim, FateKind, Gathering, pack
 from algolia_events._batching._intake import IntakeBatcher
 from algolia_events._batching._ledger import Ledger
-from algolia_events._batching._line import LineBatcher
 from algolia_events._batching._open import SMALL_EVENT
+from algolia_events._batching._sender import SenderBatcher
 from algolia_events._batching._settlement import Rejection, Settlement
 from algolia_events._batching._verdicts import Verdicts
 
@@ -32,8 +32,8 @@ __all__ = [
     "Gathering",
     "IntakeBatcher",
     "Ledger",
-    "LineBatcher",
     "Rejection",
+    "SenderBatcher",
     "Settlement",
     "Verdicts",
     "join_body",

@@ -85,7 +85,7 @@ class Batcher(Admission):
         self._books(batch).requests += 1
         return batch
 
-    def _books(self, batch: Batch) -> Ledger:  # noqa: ARG002 - a line that holds claims has two
+    def _books(self, batch: Batch) -> Ledger:  # noqa: ARG002 - a sender of claims has two
         """Find the ledger that the events of a batch are booked in."""
         return self.ledger
 

@@ -1,4 +1,4 @@
-"""Groups claimed from an outbox on their way through the line, and what becomes of each of their events."""
+"""Groups claimed from an outbox on their way through a sender, and what becomes of each of their events."""
 
 import math
 from collections import Counter, deque
@@ -24,7 +24,7 @@ class Fate:
 
 
 class Claim:
-    """Groups that leave in one request. Its first event has the number `first` in the line."""
+    """Groups that leave in one request. Its first event has the number `first` in the sender's queue."""
 
     def __init__(self, groups: Sequence[ClaimedGroup]) -> None:
         self.groups = groups

@@ -1,9 +1,9 @@
-"""The way to Algolia of what an outbox hands out, and of what cannot wait for one."""
+"""Sends what an outbox hands out, and what cannot wait for one."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from algolia_events._batching import Batch, Claim, LineBatcher, Settlement
+from algolia_events._batching import Batch, Claim, SenderBatcher, Settlement
 from algolia_events._codec import event_timestamp
 from algolia_events._queue import EventQueue
 from algolia_events._retry import Gate
@@ -12,14 +12,14 @@ from algolia_events.reports import SendingStats
 ClaimListener = Callable[[Claim, Settlement, Batch], None]
 
 
-class Line(EventQueue):
+class Sender(EventQueue):
     """An `EventQueue` that also sends claims, and says what becomes of them.
 
     Args as `EventQueue`; `on_claim` is told of each settlement that concerns a claim, `on_turn` whenever there may be
     room for more claims, `on_room` for more of ours. All are called in the event loop.
     """
 
-    _batcher: LineBatcher
+    _batcher: SenderBatcher
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.on_claim: ClaimListener = _ignore
@@ -27,8 +27,8 @@ class Line(EventQueue):
         self.on_room: Callable[[], None] = _ignore
         super().__init__(*args, **options)
 
-    def _make_batcher(self, gate: Gate) -> LineBatcher:
-        return LineBatcher(self._options, gate, timestamp_of=event_timestamp)
+    def _make_batcher(self, gate: Gate) -> SenderBatcher:
+        return SenderBatcher(self._options, gate, timestamp_of=event_timestamp)
 
     def room_for_claims(self) -> int:
         """Say how many more requests' worth of claims is wanted: a slot's for each, one ahead, one in an outage."""

@@ -13,7 +13,7 @@ from algolia_events.config import QueueOptions
 from algolia_events.reports import DropReason, SendingStats
 
 
-class LineBatcher(Batcher):
+class SenderBatcher(Batcher):
     """Holds claims as well, on books of their own; both share the room, the slots and the gate."""
 
     def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Callable[[bytes], int | None]) -> None:
