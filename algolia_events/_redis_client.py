@@ -116,14 +116,14 @@ class Connections:
     """A pooled client and two direct connections, of use only in the loop that runs when they are made.
 
     Attributes:
-        direct: for exchanges, one at a time.
-        claims: for claims, one at a time.
+        client: the pooled one.
+        for_exchanges, for_claims: the direct ones, each for one call at a time.
     """
 
     def __init__(self, url: str, *, timeout: float, retries: int) -> None:
         self.client: Redis = make_client(url, timeout=timeout, retries=retries)
-        self.direct: DirectConnection = DirectConnection(self.client)
-        self.claims: DirectConnection = DirectConnection(self.client)
+        self.for_exchanges: DirectConnection = DirectConnection(self.client)
+        self.for_claims: DirectConnection = DirectConnection(self.client)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -133,8 +133,8 @@ class Connections:
 
     async def aclose(self) -> None:
         """Disconnect."""
-        await self.direct.aclose()
-        await self.claims.aclose()
+        await self.for_exchanges.aclose()
+        await self.for_claims.aclose()
         await self.client.aclose()
 
 

@@ -19,12 +19,11 @@ from algolia_events.outbox import _redis_scripts as scripts
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._letters import groups_of
 from algolia_events.outbox._pending import PendingResult
-from algolia_events.outbox._redis_claims import Claims, lacks_group, make_group
+from algolia_events.outbox._redis_consumer import Consumer, lacks_group, make_group
 from algolia_events.outbox._redis_entries import (
     behind,
-    group_of,
+    exchanged_group_of,
     key_of,
-    own_group_of,
     read_group,
     read_letter,
     settlement_of,
@@ -47,8 +46,6 @@ _PURGE_PATIENCE_SECONDS: Final = 10.0
 _NO_ROOM: Final = 0
 _DONE_BEFORE: Final = 1
 """What `EXCHANGE` answers in place of a list of rows."""
-_OWN_ROW_LENGTH: Final = 2
-"""How long a row of `EXCHANGE` is that stands for a group of the call itself; any other has five values."""
 _Item = TypeVar("_Item")
 
 
@@ -99,13 +96,13 @@ class RedisOutbox:
         watch_forks(self)
 
     def _start_afresh(self) -> None:
-        self._claims = Claims(self._stream, self._group)
+        self._consumer = Consumer(self._stream, self._group)
         self._connections: Connections | None = None
         self._beating: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._calls: deque[Call] = deque()
-        self._number = 0
-        self._settlements = 0
+        self._exchange_number = 0
+        self._settlement_number = 0
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: connection and claims are the parent's."""
@@ -157,8 +154,8 @@ class RedisOutbox:
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         """Take groups to send; see `Outbox.claim`."""
-        async with self._translated() as connections, self._claims.one_at_a_time:
-            claimed = await self._claims.claim(connections, max_events, max_bytes)
+        async with self._translated() as connections, self._consumer.one_at_a_time:
+            claimed = await self._consumer.claim(connections, max_events, max_bytes)
             self._keep_beating()
         return claimed
 
@@ -170,21 +167,21 @@ class RedisOutbox:
         left: Sequence[ClaimedGroup] = (),
     ) -> None:
         """Book what became of claimed groups; see `Outbox.settle`."""
-        claims = self._claims
+        consumer = self._consumer
         keys = (self._stream, self._sizes, self._rejected, self._marks)
-        async with self._translated() as connections, claims.one_at_a_time:
-            lost_before = claims.lost_an_answer
+        async with self._translated() as connections, consumer.one_at_a_time:
+            lost_before = consumer.lost_an_answer
             # A settlement without an answer may come late, and give back what has been claimed anew by then.
-            claims.lost_an_answer = lost_before or bool(left)
-            self._settlements += 1
-            number, bound = self._settlements, str(self._max_letters_bytes)
-            terms = (self._group, claims.name, claims.process, number, _now(), bound)
+            consumer.lost_an_answer = lost_before or bool(left)
+            self._settlement_number += 1
+            number, bound = self._settlement_number, str(self._max_letters_bytes)
+            terms = (self._group, consumer.name, consumer.process, number, _now(), bound)
             settled = settlement_of(
-                claims.known, done=claims.those_known(done), left=claims.those_known(left), rejected=rejected
+                consumer.known, done=consumer.those_known(done), left=consumer.those_known(left), rejected=rejected
             )
             await connections.client.eval(scripts.SETTLE, 4, *keys, *terms, *settled)
-            claims.lost_an_answer = lost_before
-            claims.forget((*done, *left))
+            consumer.lost_an_answer = lost_before
+            consumer.forget((*done, *left))
 
     async def sizes(self) -> OutboxSizes:
         """Count what is there; see `Outbox.sizes`."""
@@ -256,7 +253,7 @@ class RedisOutbox:
             while groups := await self.claim(100_000, 16 * 1024 * 1024):
                 purged += sum(group.count for group in groups)
                 await self.settle(done=groups)
-            if not self._claims.watch.is_in_doubt or time.monotonic() > give_up:
+            if not self._consumer.watch.is_in_doubt or time.monotonic() > give_up:
                 return purged
             await asyncio.sleep(_PURGE_LOOK_SECONDS)
 
@@ -271,8 +268,8 @@ class RedisOutbox:
             await asyncio.wait({beating})
         try:
             with contextlib.suppress(RedisError, OSError, TimeoutError):  # what cannot be given back is taken, in time
-                await self._claims.give_all_back(connections)
-                process = self._claims.process
+                await self._consumer.give_all_back(connections)
+                process = self._consumer.process
                 await connections.client.hdel(self._marks, process, f"{process}:letters")
         finally:
             await connections.aclose()
@@ -287,7 +284,7 @@ class RedisOutbox:
             if not calls:
                 continue
             exchange = merged(calls)
-            self._number += 1
+            self._exchange_number += 1
             try:
                 try:
                     claimed = await self._exchange(exchange)
@@ -304,36 +301,34 @@ class RedisOutbox:
 
     async def _exchange(self, exchange: Exchange) -> list[ClaimedGroup]:
         """Do one step under the present number, which has Redis pass over what it has done already."""
-        claims = self._claims
+        consumer = self._consumer
         takes = exchange.max_events > 0  # if not, somebody may be claiming beside it, and lose an answer of his own
-        async with self._translated() as connections, claims.one_at_a_time if takes else contextlib.nullcontext():
-            done = claims.those_known(exchange.done)
-            lost_before = claims.lost_an_answer
-            claims.lost_an_answer = lost_before or takes
+        async with self._translated() as connections, consumer.one_at_a_time if takes else contextlib.nullcontext():
+            done = consumer.those_known(exchange.done)
+            lost_before = consumer.lost_an_answer
+            consumer.lost_an_answer = lost_before or takes
             terms = terms_of(
                 exchange,
-                done=((key_of(group), *claims.known[key_of(group)]) for group in done),
+                done=((key_of(group), *consumer.known[key_of(group)]) for group in done),
                 group=self._group,
-                me=claims.name,
-                process=claims.process,
-                number=self._number,
+                me=consumer.name,
+                process=consumer.process,
+                number=self._exchange_number,
                 now=_now(),
                 bound=str(self._max_bytes),
             )
             bodies = (group.body for group in exchange.groups)
-            answer = await connections.direct.call(
+            answer = await connections.for_exchanges.call(
                 b"EVAL", scripts.EXCHANGE, b"%d" % len(self._keys), *self._keys, terms, *bodies
             )
             if takes and answer != _DONE_BEFORE:
-                claims.lost_an_answer = lost_before
+                consumer.lost_an_answer = lost_before
             if answer == _NO_ROOM:
                 raise OutboxFullError(self._max_bytes)
-            claims.forget(done)
+            consumer.forget(done)
             rows = [] if answer == _DONE_BEFORE else answer
-            claimed = [
-                own_group_of(row, exchange.groups) if len(row) == _OWN_ROW_LENGTH else group_of(row) for row in rows
-            ]
-            claims.note(claimed)
+            claimed = [exchanged_group_of(row, exchange.groups) for row in rows]
+            consumer.note(claimed)
             if claimed:
                 self._keep_beating()
         return claimed
@@ -345,7 +340,7 @@ class RedisOutbox:
         if self._connections is None or not self._connections.are_here:
             self._connections = Connections(self._url, timeout=_TIMEOUT, retries=_RETRIES)
             self._beating, self._writing = None, None
-            self._claims.begin_in_a_loop()
+            self._consumer.begin_in_a_loop()
             self._calls.clear()  # whoever made them has ended with his loop
         return self._connections
 
@@ -369,15 +364,15 @@ class RedisOutbox:
 
     def _keep_beating(self) -> None:
         """Show that we live, if something is ours."""
-        if self._claims.known and (self._beating is None or self._beating.done()):
+        if self._consumer.known and (self._beating is None or self._beating.done()):
             self._beating = asyncio.create_task(self._beat_on(), name="algolia_events.redis_outbox.alive")
 
     async def _beat_on(self) -> None:
-        while self._claims.known:
+        while self._consumer.known:
             await asyncio.sleep(_BEAT_SECONDS)
             with contextlib.suppress(OutboxError):  # the next claim or settlement says so
                 async with self._translated() as connections:
-                    await self._claims.beat(connections)
+                    await self._consumer.beat(connections)
 
 
 def _now() -> int:

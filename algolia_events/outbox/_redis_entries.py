@@ -1,12 +1,14 @@
 """How groups and dead letters lie in Redis: entries of streams."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup
 from algolia_events.outbox._exchange import Exchange
+
+_OWN_ROW_LENGTH: Final = 2
 
 
 def group_of(row: Sequence[Any]) -> ClaimedGroup:
@@ -16,8 +18,10 @@ def group_of(row: Sequence[Any]) -> ClaimedGroup:
     return ClaimedGroup(key=key, count=int(count), oldest_ms=int(oldest_ms), origin=name, body=body)
 
 
-def own_group_of(row: Sequence[Any], groups: Sequence[EventGroup]) -> ClaimedGroup:
-    """Make a claimed group of one that has just been stored."""
+def exchanged_group_of(row: Sequence[Any], groups: Sequence[EventGroup]) -> ClaimedGroup:
+    """Make a claimed group of an entry as `group_of()` does; one of `groups` comes as its ID and its index only."""
+    if len(row) != _OWN_ROW_LENGTH:
+        return group_of(row)
     key, index = row
     group = groups[index]
     return ClaimedGroup(key=key, count=group.count, oldest_ms=group.oldest_ms, origin=group.origin, body=group.body)

@@ -43,7 +43,7 @@ async def outbox(redis_server: RedisServer, stream: str) -> AsyncIterator[RedisO
 async def hasty(redis_server: RedisServer, stream: str) -> AsyncIterator[RedisOutbox]:
     """Takes for dead whoever is silent for less than there is between two signs of life."""
     outbox = RedisOutbox(redis_server.url, stream=stream)
-    outbox._claims.watch = Watch(silence=LESS_THAN_A_BEAT)
+    outbox._consumer.watch = Watch(silence=LESS_THAN_A_BEAT)
     yield outbox
     await outbox.aclose()
 
@@ -116,7 +116,7 @@ async def test_who_holds_something_while_redis_is_away_keeps_it(tmp_path: Path) 
 
         taken = list(await other.claim(*EVERYTHING))
         async with asyncio.timeout(10):
-            while other._claims.watch.is_in_doubt:  # until the holder's next sign of life
+            while other._consumer.watch.is_in_doubt:  # until the holder's next sign of life
                 await asyncio.sleep(0.05)
                 taken += await other.claim(*EVERYTHING)
         await holder.settle(done=held)
@@ -132,8 +132,8 @@ async def test_a_claim_that_is_carried_out_late_strands_nothing(
     outbox: RedisOutbox, hasty: RedisOutbox, plain: redis.Redis, stream: str
 ) -> None:
     """Its answer was waited for no longer, nor was that of what came after it."""
-    late = hasty._claims.name
-    hasty._claims.lost_an_answer = True
+    late = hasty._consumer.name
+    hasty._consumer.lost_an_answer = True
     await hasty.claim(*EVERYTHING)
     await outbox.store([group("a")])
     await asyncio.to_thread(plain.xreadgroup, "senders", late, {stream: ">"})
@@ -175,7 +175,7 @@ async def test_what_processes_left_that_died_long_ago_is_tidied_up(
     await hasty.open()
     left = await asyncio.to_thread(plain.hkeys, marks)
 
-    assert left == [outbox._claims.process.encode()]
+    assert left == [outbox._consumer.process.encode()]
 
 
 async def test_a_purge_takes_what_a_dead_process_held(

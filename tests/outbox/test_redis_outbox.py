@@ -141,9 +141,9 @@ async def test_what_a_lost_answer_claimed_is_claimed_again(outbox: RedisOutbox) 
     await outbox.claim(1, 1 << 40)
     await outbox.claim(*EVERYTHING)
     # As if the second answer had never come.
-    forgotten = max(outbox._claims.known)
-    del outbox._claims.known[forgotten]
-    outbox._claims.lost_an_answer = True
+    forgotten = max(outbox._consumer.known)
+    del outbox._consumer.known[forgotten]
+    outbox._consumer.lost_an_answer = True
 
     again = await outbox.claim(*EVERYTHING)
 

@@ -1,4 +1,4 @@
-"""What a process holds of a stream in Redis: under which name, what it knows of it, and who else holds something."""
+"""A process as a consumer of a stream in Redis: its name there, what it holds, and what it knows of other holders."""
 
 import asyncio
 import secrets
@@ -19,12 +19,12 @@ from algolia_events.outbox._redis_watch import Watch
 _NO_ANSWER: Final = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
-class Claims:
-    """The claims of one process, made one at a time.
+class Consumer:
+    """Claims for one process, one claim at a time.
 
-    A claim whose answer is lost may have been carried out, or may be as late as it likes. So whoever loses one claims
-    under another name from then on, takes along what he knows to be his, and gives back the rest. What comes to the
-    old name later lies with somebody who shows no sign of life, and is taken from him as from any who died.
+    A claim whose answer is lost may have been carried out, or may be carried out at any later time. So a consumer that
+    loses an answer goes on under another name: it takes along what it knows to be its own, and gives back the rest.
+    What comes to the old name later belongs to one that shows no sign of life, and is taken over as from the dead.
     """
 
     def __init__(self, stream: str, group: str) -> None:
@@ -40,7 +40,7 @@ class Claims:
         self.begin_in_a_loop()
 
     def begin_in_a_loop(self) -> None:
-        """Be of use in the event loop that runs next; what was under way in another has no answer any more."""
+        """Begin in the running loop; what was under way in another will have no answer any more."""
         self.one_at_a_time = asyncio.Lock()
 
     @property
@@ -83,7 +83,7 @@ class Claims:
         asked = time.monotonic()
         dead = [part for pair in self.watch.silent(asked) for part in pair]
         self.lost_an_answer = True
-        claimed, signs = await connections.claims.call_once(
+        claimed, signs = await connections.for_claims.call_once(
             *_eval(scripts.CLAIM, self._stream, self._group, self.name, max_events, max_bytes, *dead)
         )
         self.lost_an_answer = False
@@ -95,7 +95,9 @@ class Claims:
     async def change_name(self, connections: Connections) -> None:
         """Leave behind what is not known; the caller has `one_at_a_time`."""
         heir = f"{self.process}.{self._names + 1}"
-        await connections.claims.call(*_eval(scripts.LEAVE, self._stream, self._group, self.name, heir, *self.known))
+        await connections.for_claims.call(
+            *_eval(scripts.LEAVE, self._stream, self._group, self.name, heir, *self.known)
+        )
         self._names += 1
         self.lost_an_answer = False
 
