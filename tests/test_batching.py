@@ -191,10 +191,10 @@ def test_the_oldest_waiting_events_give_way_one_by_one() -> None:
     assert numbers(in_flight) == [0, 1]
     assert numbers(next_up) == [5]
     assert reasons == [None, None, None]
-    assert [(fate(item), item.tickets) for item in told] == [
-        ("dropped", (2,)),
-        ("dropped", (3,)),
-        ("dropped", ()),
+    assert [(fate(item), item.dropped_count, item.tickets) for item in told] == [
+        ("dropped", 1, (2,)),
+        ("dropped", 1, (3,)),
+        ("dropped", 1, ()),
     ]
     assert batcher.ledger.dropped_so_far() == {DropReason.QUEUE_FULL: 3}
 
@@ -206,6 +206,19 @@ def test_nothing_gives_way_when_everything_is_in_flight() -> None:
     take_all(batcher)
 
     assert add(batcher, 2) is DropReason.QUEUE_FULL
+
+
+def test_nothing_gives_way_to_an_event_that_would_find_no_room_even_so() -> None:
+    batcher = make(max_bytes=1000, overflow="drop-oldest")
+    add(batcher, 0, size=700)
+    batcher.seal()
+    take_all(batcher)
+    add(batcher, 1)
+
+    refused = add(batcher, 2, size=300)
+
+    assert refused is DropReason.QUEUE_FULL
+    assert batcher.pending == 2
 
 
 @given(
@@ -284,6 +297,22 @@ def test_413_cuts_by_bytes_and_no_body_is_sent_twice_unchanged() -> None:
     assert batcher.ledger.rejected == 0
 
 
+def test_413_for_the_smallest_of_bodies_ends_in_rejections() -> None:
+    batcher = make()
+    for _ in range(2):
+        batcher.add("{}", NOW_MS)
+    batcher.seal()
+
+    requests = 0
+    while batches := take_all(batcher):
+        for batch in batches:
+            requests += 1
+            settle(batcher, batch, TooLarge(413, "too large"))
+
+    assert requests == 3
+    assert batcher.ledger.rejected == 2
+
+
 def test_the_limit_learnt_from_a_413_holds_for_a_while_and_grows_back() -> None:
     batcher = make()
     for number in range(100):
@@ -319,9 +348,9 @@ def test_413_for_one_event_alone_is_a_rejection() -> None:
     assert settlement.tickets == ("waiting",)
 
 
-@pytest.mark.parametrize("max_events", [1, 3])
-def test_events_refused_by_a_full_queue_are_no_news(max_events: int) -> None:
-    batcher = make(max_events=max_events, batch_events=2)
+@pytest.mark.parametrize(("max_events", "batch_events"), [(1, 2), (3, 2), (2, 1000)])
+def test_events_refused_by_a_full_queue_are_no_news(max_events: int, batch_events: int) -> None:
+    batcher = make(max_events=max_events, batch_events=batch_events)
     for number in range(max_events):
         add(batcher, number)
     assert batcher.take_news()
@@ -345,6 +374,21 @@ def test_a_failed_batch_goes_back_whole_to_its_place() -> None:
 
     assert [batch.body() for batch in probe] == [first.body()]
     assert [numbers(batch) for batch in take_all(batcher, now=100.0)] == [[2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize("verdict", [Accepted(), Refused(422, "no"), TooLarge(413, "no")])
+def test_whatever_the_server_says_of_a_batch_ends_an_outage(verdict: Any) -> None:
+    batcher = make(batch_events=1, in_flight=2)
+    for number in range(3):
+        add(batcher, number)
+    for batch in take_all(batcher):
+        settle(batcher, batch, Failed(reason="503", ambiguous=False))
+
+    probes = take_all(batcher, now=100.0)
+    settle(batcher, probes[0], verdict, now=100.0)
+    after = take_all(batcher, now=100.0)
+
+    assert (len(probes), len(after)) == (1, 2)
 
 
 def test_a_possible_duplicate_is_counted_when_it_is_sent_again() -> None:
@@ -371,10 +415,21 @@ def test_an_ambiguous_batch_is_dropped_where_that_was_chosen() -> None:
     assert batcher.is_empty()
 
 
+def test_a_batch_that_did_not_arrive_is_kept_where_ambiguous_ones_are_dropped() -> None:
+    batcher = make(batch_events=3, on_ambiguous="drop")
+    for number in range(3):
+        add(batcher, number)
+    settle(batcher, take_all(batcher)[0], Failed(reason="503", ambiguous=False))
+
+    again = take_all(batcher, now=100.0)
+
+    assert [numbers(batch) for batch in again] == [[0, 1, 2]]
+
+
 def test_only_events_that_are_too_old_are_dropped_before_sending() -> None:
     batcher = make(max_event_age=30 * 86_400)
     for number in range(6):
-        add(batcher, number, stamp=NOW_MS - 31 * DAY_MS if number in {0, 3} else NOW_MS, ticket=number)
+        add(batcher, number, stamp=NOW_MS - 30 * DAY_MS - (number in {0, 3}), ticket=number)
     batcher.seal()
 
     batches = take_all(batcher)
@@ -384,6 +439,20 @@ def test_only_events_that_are_too_old_are_dropped_before_sending() -> None:
         (DropReason.EXPIRED, 2, (0, 3))
     ]
     assert len(batches) == 1, "what is left leaves in one request"
+    assert batcher.ledger.dropped_so_far() == {DropReason.EXPIRED: 2}
+
+
+def test_what_is_left_when_the_oldest_have_expired_can_expire_later() -> None:
+    batcher = make(max_event_age=30 * 86_400)
+    for number, days in enumerate((31, 29, 0)):
+        add(batcher, number, stamp=NOW_MS - days * DAY_MS)
+    batcher.seal()
+    settle(batcher, take_all(batcher)[0], Failed(reason="503", ambiguous=False))
+
+    batch = batcher.take(now=100.0, wall_ms=NOW_MS + 2 * DAY_MS)
+
+    assert batch is not None
+    assert numbers(batch) == [2]
     assert batcher.ledger.dropped_so_far() == {DropReason.EXPIRED: 2}
 
 
@@ -437,6 +506,7 @@ def test_events_taken_out_of_a_claim_are_booked_for_those_who_stored_them() -> N
         ("given_back", {"a": 2, "b": 1}),
     ]
     assert [group.body for group in left] == [f"{event(1)},\n{event(3)}".encode(), event(5).encode()]
+    assert (sender.pending, sender.pending_bytes, sender.sending_stats().in_flight) == (0, 0, 0)
 
 
 def stored(origin: str, of: range) -> ClaimedGroup:

@@ -1,5 +1,6 @@
 """A signal handler can run, track and raise behind any call: the books add up, and what is held can still leave."""
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -7,8 +8,11 @@ from types import FrameType
 
 import pytest
 
+from algolia_events import ClickedObjectIDs
 from algolia_events._batching import Batch, Batcher
+from algolia_events._batching._open import LOOSE_EVENTS
 from algolia_events._codec import event_timestamp
+from algolia_events._queue import EventQueue
 from algolia_events._retry import Accepted, Failed, Gate, Outcome, Refused, TooLarge
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.reports import DropReason
@@ -47,6 +51,13 @@ def interrupted(at: int, handle: Callable[[], object]) -> Iterator[list[int]]:
         yield passed
     finally:
         sys.setprofile(None)
+
+
+CLICK = ClickedObjectIDs(event_name="Clicked", index="products", object_ids=["1"], user_token="anyone")
+
+
+async def never(_: bytes) -> Outcome:
+    raise AssertionError
 
 
 def make(overflow: str, batch_events: int) -> Batcher:
@@ -116,3 +127,28 @@ def test_wherever_a_handler_runs_nothing_is_lost(overflow: str, batch_events: in
         assert len(events) == len(set(events)) == batcher.pending, at
         check_books(batcher)
     assert at > 500, "there were that many points"
+
+
+def test_wherever_a_handler_runs_while_there_is_more_room_what_track_says_stays_true() -> None:
+    at = 0
+    while True:
+        at += 1
+        queue = EventQueue(never, options=QueueOptions(max_events=210))
+        assert queue.track(CLICK)
+        queue._batcher.seal()
+        batch = queue._batcher.take(now=0.0, wall_ms=0.0)
+        assert batch is not None
+        taken = [queue.track(CLICK) for _ in range(LOOSE_EVENTS - 2)]
+
+        def track(queue: EventQueue = queue, taken: list[bool] = taken) -> None:
+            taken.extend(queue.track(CLICK) for _ in range(3))
+
+        with interrupted(at, track) as passed:
+            queue._batcher.settle(batch, Accepted(), now=0.0, jitter=0.5)
+        for _ in range(10):
+            track()
+
+        assert sum(taken) == queue.stats().pending == 210, at
+        asyncio.run(queue.aclose(0))
+        if passed[0] < at:
+            break

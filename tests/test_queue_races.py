@@ -254,6 +254,17 @@ def test_a_large_event_joins_only_where_there_is_room_for_its_bytes() -> None:
     assert (report.delivered, sent.numbers, queue.stats().dropped) == (3, [1, 2, 3], {"queue_full": 1})
 
 
+@pytest.mark.parametrize("max_bytes", range(20_000, 40_000, 1000))
+def test_an_event_joins_unasked_only_where_there_is_room_for_its_bytes(max_bytes: int) -> None:
+    queue = EventQueue(Sent(), options=QueueOptions(max_bytes=max_bytes))
+
+    taken = [queue.track(click(number)) for number in range(500)]
+    report = asyncio.run(queue.aclose(10))
+
+    assert taken == sorted(taken, reverse=True)
+    assert report.delivered == sum(taken)
+
+
 def test_an_old_event_that_gets_into_the_next_batch_still_expires() -> None:
     month_ago = time.time_ns() // 1_000_000 - 31 * 86_400_000
     sent = Sent()

@@ -187,19 +187,14 @@ class Admission(Holdings):
         So that an event that simply fits, as nearly all do, costs one comparison of each.
         """
         while True:
-            batch, sealed = self.open, self._sealed_events
+            batch = self.open
             count, counted = batch.count, batch.counted
-            spare_events = self._max_events - sealed - count
+            spare_events = self._max_events - self._sealed_events - count
             room = min(self._open_limit, self._max_bytes - self._sealed_bytes)
             run = min(LOOSE_EVENTS - counted, self._options.batch_events - count, spare_events)
             joining = min(run, (room - batch.size) // (SMALL_EVENT + _SEPARATOR_BYTES))
-            # No call from here on (see the package).
-            if (
-                batch is self.open
-                and batch.count == count
-                and batch.counted == counted
-                and self._sealed_events == sealed
-            ):
+            # No call from here on (see the package). How much is sealed changes only along with one of these.
+            if batch is self.open and batch.count == count and batch.counted == counted:
                 break
         if spare_events <= 0 or self._closed is not None:
             self._room = -1

@@ -57,7 +57,7 @@ class Batcher(Admission):
         if self._server_limit.grow(now=now):
             self._measure_room()
         while self.gate.admits(self._slots_taken, now=now):
-            if not self._ready and self.open.count and self.deadline(now=now) <= now:
+            if not self._ready and self.deadline(now=now) <= now:
                 self.seal()
             if not self._ready:
                 return None
@@ -186,9 +186,8 @@ class Batcher(Admission):
             return self._reject(batch, outcome.status, outcome.message)
         self._server_limit.learn(batch.body_size, now=now)
         self._measure_room()
-        parts = batch.parts_within(self._server_limit.body_bytes)
-        # One huge event and a small one may still fit the new limit together: never send a body twice unchanged.
-        self._put_back(parts if len(parts) > 1 else batch.halves(), instead_of=batch)
+        # Never the same body twice; where a half is more than the server takes, `take()` cuts it by bytes.
+        self._put_back(batch.halves(), instead_of=batch)
         return _UNDECIDED
 
     def _failed(self, batch: Batch, outcome: Failed) -> Settlement:
