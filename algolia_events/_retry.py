@@ -187,8 +187,8 @@ class Gate:
         self.opens_at = max(self.opens_at, self._asked_until)
 
     def blocked(self, era: int, outcome: Blocked, *, now: float) -> None:
-        """Note that somebody has to act."""
-        if era == self._era or self.is_open:
+        """Note that somebody has to act, unless that has been done since: `reopen()` begins an era as well."""
+        if era == self._era:
             self._health = Health(state=HealthState.BLOCKED, reason=outcome.reason)
             self._era += 1
             self.opens_at = now + self._options.probe_interval

@@ -34,6 +34,7 @@ def classify(status: int, headers: dict[str, str] | None = None) -> Outcome:
     [
         (200, Accepted),
         (204, Accepted),
+        (300, Blocked),
         (302, Blocked),
         (400, Refused),
         (401, Blocked),
@@ -47,6 +48,7 @@ def classify(status: int, headers: dict[str, str] | None = None) -> Outcome:
         (422, Refused),
         (425, Failed),
         (429, Failed),
+        (499, Blocked),
         (500, Failed),
         (502, Failed),
         (503, Failed),
@@ -171,8 +173,8 @@ def test_a_late_failure_of_the_same_outage_can_still_ask_for_a_pause() -> None:
 def test_blocked_means_a_probe_a_minute() -> None:
     subject = gate()
 
-    for now in (0, 60, 120):
-        subject.blocked(subject.era, BLOCKED, now=float(now))
+    for now in (0.0, 60.0, 120.0):
+        subject.blocked(subject.era, BLOCKED, now=now)
 
     assert subject.opens_at == 180.0
     health = subject.health(now=130.0)
@@ -180,12 +182,16 @@ def test_blocked_means_a_probe_a_minute() -> None:
 
 
 def test_reopening_forgets_everything() -> None:
-    subject = gate()
+    subject = gate(backoff_base=1.0)
+    subject.failed(subject.era, THROTTLED, now=0.0, jitter=1.0)
     subject.blocked(subject.era, BLOCKED, now=0.0)
 
     subject.reopen()
+    admits = subject.admits(3, now=0.0)
+    subject.failed(subject.era, FAILURE, now=0.0, jitter=1.0)
 
-    assert subject.admits(3, now=0.0)
+    assert admits
+    assert subject.opens_at == 1.0
 
 
 def test_closing_cuts_short_what_we_chose_and_not_what_the_server_asked_for() -> None:

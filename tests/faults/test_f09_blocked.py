@@ -1,10 +1,12 @@
 """F9: with a wrong key or address nothing is sent and nothing is lost; it is said once, and a new key mends it."""
 
+import asyncio
 import logging
 
 import pytest
 from support.clock import HandClock
 from support.rigs import LONG_S, MakeRig, arrived, click, turns, until
+from support.server import OK, read_request, serve
 
 from algolia_events import AlgoliaEvents, HealthState, QueueOptions
 from algolia_events.sandbox import Sandbox, Status
@@ -55,6 +57,32 @@ async def test_a_new_key_mends_it_at_once(make: MakeRig, clock: HandClock) -> No
 
         assert report.delivered == 100
         assert arrived(sandbox) == list(range(100))
+
+
+async def test_what_the_server_says_of_the_old_key_after_that_stops_nothing(make: MakeRig, clock: HandClock) -> None:
+    asked, replaced = asyncio.Event(), asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head, _ = await read_request(reader)
+        if b"wrong" in head:
+            asked.set()
+            await replaced.wait()
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n" if b"wrong" in head else OK)
+        await writer.drain()
+
+    async with serve(handle) as url:
+        rig = make(url, api_key="wrong", clock=clock)
+        rig.track(100)
+        await rig.queue.flush(0)
+        await asked.wait()
+
+        rig.api.set_api_key("right")
+        rig.queue.reopen()
+        replaced.set()
+        async with asyncio.timeout(LONG_S):  # the clock of the queue stands: a probe would never be due
+            report = await rig.queue.flush()
+
+        assert (report.delivered, len(rig.bodies)) == (100, 2)
 
 
 async def test_the_client_takes_a_new_key_while_it_runs(caplog: pytest.LogCaptureFixture) -> None:
