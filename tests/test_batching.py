@@ -137,6 +137,19 @@ def test_no_body_is_over_its_bound_unless_one_event_is(sizes: list[int], limit: 
     assert all(len(batch.body()) <= limit or batch.count == 1 for batch in batches)
 
 
+@pytest.mark.parametrize(("spare", "counts"), [(0, [2, 2, 2]), (-1, [1] * 6)])
+def test_parts_are_cut_as_large_as_their_bound_and_no_larger(spare: int, counts: list[int]) -> None:
+    batcher = make(batch_events=6)
+    for number in range(6):
+        add(batcher, number)
+    batch = take_all(batcher)[0]
+    of_two = len(b",\n".join([event(0).encode()] * 2)) + len('{"events":[]}')
+
+    parts = batch.parts_within(of_two + spare)
+
+    assert [part.count for part in parts] == counts
+
+
 def test_no_event_is_larger_than_a_request_may_be() -> None:
     batcher = make()
     overhead = len(event(0)) + len('{"events":[]}')
@@ -524,6 +537,18 @@ def test_abandoning_tells_what_may_have_arrived_from_what_did_not() -> None:
 
     assert batcher.ledger.dropped_so_far() == {DropReason.AMBIGUOUS: 2, DropReason.SHUTDOWN: 3}
     assert batcher.is_empty()
+
+
+def test_what_may_have_arrived_once_stays_in_doubt_whatever_became_of_later_attempts() -> None:
+    batcher = make(batch_events=2)
+    for number in range(2):
+        add(batcher, number)
+    settle(batcher, take_all(batcher)[0], Failed(reason="reset", ambiguous=True))
+    settle(batcher, take_all(batcher, now=100.0)[0], Failed(reason="503", ambiguous=False), now=100.0)
+
+    batcher.abandon(DropReason.SHUTDOWN)
+
+    assert batcher.ledger.dropped_so_far() == {DropReason.AMBIGUOUS: 2}
 
 
 @pytest.mark.parametrize("reason", [DropReason.CLOSED, DropReason.FAILED])
