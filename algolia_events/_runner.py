@@ -257,7 +257,7 @@ class Runner:
             core.reporter.settled(settlement)
         core.after_turn(final)
         before, self._health = self._health, health
-        if before is not health and _gist(before) != _gist(health):
+        if _gist(before) != _gist(health):
             core.reporter.state_changed(health)
 
     def _end(self, reason: DropReason) -> None:

@@ -30,6 +30,7 @@ from algolia_events import (
     WrongLoopError,
     to_mapping,
 )
+from algolia_events._batching import Batch
 from algolia_events._http import AiohttpTransport
 from algolia_events._insights import InsightsApi
 from algolia_events._retry import Accepted, Failed, Outcome
@@ -306,6 +307,21 @@ async def test_a_verdict_that_is_kept_keeps_no_events(sandbox: Sandbox, make: Ma
     assert [(each.delivered, each.batch, each.tickets) for each in settlements] == [(3, None, ())] * 3
 
 
+async def test_what_is_delivered_is_let_go_of(make: MakeQueue) -> None:
+    def batches() -> int:
+        gc.collect()
+        return sum(type(item) is Batch for item in gc.get_objects())
+
+    queue = make(batch_events=1)
+    before = batches()
+
+    for number in range(10):
+        queue.track(click(number))
+    await queue.flush()
+
+    assert batches() <= before
+
+
 async def test_deliver_raises_with_the_servers_words(sandbox: Sandbox, make: MakeQueue) -> None:
     queue = make()
     sandbox.reject = lambda event: "The timestamp is too far in the past" if event["objectIDs"] == ["sku-1"] else None
@@ -530,6 +546,32 @@ def test_a_queue_outlives_the_loop_it_was_never_closed_in() -> None:
     assert sent == [2]
 
 
+def test_room_is_waited_for_in_whatever_loop_runs() -> None:
+    server_works = threading.Event()
+
+    async def deliver(_: bytes) -> Outcome:
+        if not server_works.is_set():
+            await asyncio.sleep(3600)
+        return Accepted()
+
+    queue = EventQueue(deliver, options=QueueOptions(max_events=1, linger=0))
+
+    async def leave_waiting() -> None:
+        waiting = [asyncio.create_task(queue.put(click(number))) for number in range(3)]
+        await turns()
+        assert [task.done() for task in waiting] == [True, False, False]
+
+    async def wait_for_room() -> None:
+        await asyncio.gather(*(queue.put(click(number)) for number in range(3)))
+        await queue.aclose()
+
+    asyncio.run(leave_waiting())
+    server_works.set()
+    asyncio.run(wait_for_room())
+
+    assert queue.stats().delivered == 4
+
+
 def test_an_unclosed_queue_warns_with_what_it_held() -> None:
     async def never(body: bytes) -> Outcome:
         raise AssertionError(body)
@@ -593,6 +635,26 @@ async def test_a_transport_that_raises_anything_costs_no_event(sandbox: Sandbox,
 
     assert report.delivered == 1
     assert len(attempts) == 2
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_within_an_attempt_gets_through_and_costs_no_event(end: type[BaseException]) -> None:
+    attempts: list[bytes] = []
+
+    async def ended(body: bytes) -> Outcome:
+        attempts.append(body)
+        if len(attempts) == 1:
+            raise end
+        return Accepted()
+
+    queue = EventQueue(ended)
+    queue.track(click())
+
+    with pytest.raises(end):
+        asyncio.run(queue.flush())
+    report = asyncio.run(queue.aclose(10))
+
+    assert (report.delivered, report.possible_duplicates) == (1, 1)
 
 
 async def test_when_the_background_task_dies_everybody_learns_it() -> None:

@@ -50,13 +50,26 @@ async def test_a_new_key_mends_it_at_once(make: MakeRig, clock: HandClock) -> No
         rig.track(100)
         await rig.queue.flush(0)
         await rig.until_answered(1)
+        await turns()
+
+        rig.api.set_api_key("right")
+        rig.queue.reopen()
+        await rig.until_answered(2)
+
+        assert rig.queue.stats().delivered == 100
+        assert arrived(sandbox) == list(range(100))
+
+
+async def test_a_new_key_before_anything_runs_is_the_key_to_begin_with(make: MakeRig, clock: HandClock) -> None:
+    async with Sandbox(app_id="APP", api_key="right") as sandbox:
+        rig = make(sandbox.url, api_key="wrong", clock=clock)
+        rig.track(1)
 
         rig.api.set_api_key("right")
         rig.queue.reopen()
         report = await rig.queue.flush()
 
-        assert report.delivered == 100
-        assert arrived(sandbox) == list(range(100))
+        assert (report.delivered, len(rig.bodies)) == (1, 1)
 
 
 async def test_what_the_server_says_of_the_old_key_after_that_stops_nothing(make: MakeRig, clock: HandClock) -> None:

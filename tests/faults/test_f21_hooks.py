@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from support.clock import HandClock
 from support.rigs import LONG_S, MakeRig, arrived, click
 
 from algolia_events import EventQueue, Hook, RetryOptions
@@ -190,25 +191,26 @@ async def test_a_hook_that_raises_something_extraordinary_ends_nothing(
 
 
 async def test_a_request_that_is_sent_when_the_queue_ends_is_settled_for_the_hooks(
-    sandbox: Sandbox, make: MakeRig
+    sandbox: Sandbox, make: MakeRig, clock: HandClock
 ) -> None:
     class Pairs(Hook):
         def __init__(self) -> None:
-            self.told: list[tuple[str, int]] = []
+            self.told: list[tuple[str, int, float]] = []
 
         def batch_sent(self, events: int, body_bytes: int) -> None:
-            self.told.append(("sent", events))
+            self.told.append(("sent", events, 0.0))
 
         def batch_settled(self, events: int, result: str, seconds: float) -> None:
-            self.told.append((result, events))
+            self.told.append((result, events, seconds))
 
     hook = Pairs()
-    rig = make(sandbox.url, hooks=[hook], linger=0)
+    rig = make(sandbox.url, hooks=[hook], linger=0, clock=clock)
     with sandbox.fault(Hang()):
         rig.track(5)
         await rig.queue.start()
         await sandbox.wait_for(lambda: len(sandbox.requests) == 1)
+        clock.advance(2.0)
 
         await rig.queue.aclose(0)
 
-    assert hook.told == [("sent", 5), ("interrupted", 5)]
+    assert hook.told == [("sent", 5, 0.0), ("interrupted", 5, 2.0)]
