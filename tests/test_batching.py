@@ -3,51 +3,17 @@
 from collections import Counter
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.batches import LIMIT, NOW_MS, add, event, make, numbers, settle, take_all
 
-from algolia_events._batching import Batch, Batcher, Claim, SenderBatcher, Settlement
-from algolia_events._codec import event_timestamp
-from algolia_events._groups import ClaimedGroup
-from algolia_events._retry import Accepted, Blocked, Failed, Gate, Refused, TooLarge
-from algolia_events.config import QueueOptions, RetryOptions
+from algolia_events._batching import Batch, Settlement
+from algolia_events._retry import Accepted, Blocked, Failed, Refused, TooLarge
 from algolia_events.reports import DropReason
 
-NOW_MS = 1_750_000_000_000
 DAY_MS = 86_400_000
-LIMIT = 2_000_000
-
-
-def make(**options: Any) -> Batcher:
-    queue = QueueOptions(**options)
-    return Batcher(queue, Gate(queue.in_flight, RetryOptions()), timestamp_of=event_timestamp)
-
-
-def event(number: int, *, size: int = 0, stamp: int = NOW_MS) -> str:
-    return f'{{"n":{number},"timestamp":{stamp},"pad":"{"x" * size}"}}'
-
-
-def add(batcher: Batcher, number: int, *, size: int = 0, stamp: int = NOW_MS, ticket: Any = None) -> DropReason | None:
-    text = event(number, size=size, stamp=stamp)
-    return batcher.add(text, stamp, ticket)
-
-
-def numbers(batch: Batch) -> list[int]:
-    return [item["n"] for item in orjson.loads(batch.body())["events"]]
-
-
-def take_all(batcher: Batcher, *, now: float = 0.0) -> list[Batch]:
-    batches = []
-    while (batch := batcher.take(now=now, wall_ms=NOW_MS)) is not None:
-        batches.append(batch)
-    return batches
-
-
-def settle(batcher: Batcher, batch: Batch, outcome: Any, *, now: float = 0.0) -> Any:
-    return batcher.settle(batch, outcome, now=now, jitter=0.5)
 
 
 def fate(settlement: Settlement) -> str | None:
@@ -495,36 +461,6 @@ def test_events_taken_out_here_and_there_leave_one_request_and_tickets_in_their_
     assert [(item.dropped, item.tickets) for item in batcher.dropped()] == [(DropReason.OPTED_OUT, (1, 4, 5, 9))]
     assert [half.tickets for half in halves] == [(0, 2, 3), (6, 7, 8)]
     assert batcher.is_empty()
-
-
-def test_events_taken_out_of_a_claim_are_booked_for_those_who_stored_them() -> None:
-    queue = QueueOptions(in_flight=1)
-    sender = SenderBatcher(queue, Gate(queue.in_flight, RetryOptions()), timestamp_of=event_timestamp)
-    claim = Claim([stored("a", range(4)), stored("b", range(4, 6))])
-    sender.admit_claim(claim)
-    batch = sender.take(now=0.0, wall_ms=NOW_MS)
-    assert batch is not None
-
-    sender.withdraw(batch, {0, 2, 4}, DropReason.OPTED_OUT)
-    gone = [claim.book(item, item.batch, wall_ms=NOW_MS) for item in sender.dropped() if item.batch is not None]
-    rest = sender.take(now=0.0, wall_ms=NOW_MS)
-    assert rest is not None
-    sender.interrupt(rest, ambiguous=False)
-    given_back = [claim.book(item, item.batch, wall_ms=NOW_MS) for item in sender.give_back() if item.batch is not None]
-    _, left = claim.verdict()
-
-    assert numbers(rest) == [1, 3, 5]
-    assert [(fate.kind, fate.by_origin) for fate in (*gone, *given_back)] == [
-        ("opted_out", {"a": 2, "b": 1}),
-        ("given_back", {"a": 2, "b": 1}),
-    ]
-    assert [group.body for group in left] == [f"{event(1)},\n{event(3)}".encode(), event(5).encode()]
-    assert (sender.pending, sender.pending_bytes, sender.sending_stats().in_flight) == (0, 0, 0)
-
-
-def stored(origin: str, of: range) -> ClaimedGroup:
-    body = ",\n".join(event(number) for number in of).encode()
-    return ClaimedGroup(body=body, count=len(of), oldest_ms=NOW_MS, origin=origin, key=origin)
 
 
 def test_abandoning_tells_what_may_have_arrived_from_what_did_not() -> None:

@@ -167,13 +167,12 @@ def pack(groups: Iterable[ClaimedGroup], *, max_events: int, max_body: int) -> l
     run: list[ClaimedGroup] = []
     events, size = 0, ENVELOPE_BYTES
     for group in groups:
-        added = len(group.body) + len(SEPARATOR)
-        if run and (events + group.count > max_events or size + added > max_body):
+        if run and (events + group.count > max_events or size + len(group.body) > max_body):
             claims.append(Claim(run))
             run, events, size = [], 0, ENVELOPE_BYTES
         run.append(group)
         events += group.count
-        size += added
+        size += len(group.body) + len(SEPARATOR)
     if run:
         claims.append(Claim(run))
     return claims
