@@ -6,6 +6,7 @@ past them.
 
 import copy
 import pickle
+import sys
 from typing import Any
 
 import attrs
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from algolia_events import events
 from algolia_events.errors import InvalidEventError
-from algolia_events.events import ClickedObjectIDs, ObjectData, TypedEvent, find_problems
+from algolia_events.events import ClickedObjectIDs, ObjectData, PurchasedObjectIDsAfterSearch, TypedEvent, find_problems
 
 FIELDS = {"event_name": "Clicked", "index": "products", "object_ids": ["a"], "user_token": "u"}
 
@@ -63,6 +64,44 @@ def test_the_short_cut_and_the_rules_agree_on_object_data(fields: dict[str, Any]
     kept, problems = by_the_rules(ObjectData, fields)
 
     assert outcome(ObjectData, fields) == (({}, problems) if problems else (kept, []))
+
+
+@pytest.mark.parametrize("given", ["all", "required"])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("kind", events.KINDS)
+def test_ordinary_values_take_the_short_cut(kind: type[TypedEvent], count: int, given: str) -> None:
+    searched = {"query_id": "0123456789abcdef" * 2} if kind is PurchasedObjectIDsAfterSearch else {}
+    ordinary = {
+        "event_name": "Product Clicked",
+        "index": "products",
+        "user_token": "anonymous-1",
+        "authenticated_user_token": "user-1",
+        "timestamp": 1_750_000_000_000,
+        "object_ids": ["sku-1", "sku-2", "sku-3"][:count],
+        "positions": [1, 1000, 1001][:count],
+        "query_id": "0123456789abcdef" * 2,
+        "object_data": [ObjectData(price=9.5, quantity=2, discount=1, **searched)] * count,
+        "currency": "EUR",
+        "value": 19,
+        "filters": ["brand:apple", "color:red", "size:xl"][:count],
+        "agent_id": "agent",
+    }
+    asked_together = {"object_data", "currency"} if searched else set()
+    names = [
+        field.name
+        for field in attrs.fields(kind)
+        if given == "all" or field.default is attrs.NOTHING or field.name in asked_together
+    ]
+    called: set[str] = set()
+
+    sys.setprofile(lambda frame, *_: called.add(frame.f_code.co_name))
+    try:
+        kind(**{name: ordinary[name] for name in names})
+    finally:
+        sys.setprofile(None)
+
+    assert "__init__" in called
+    assert find_problems.__name__ not in called
 
 
 @given(kinds_and_fields())
