@@ -278,11 +278,16 @@ async def test_a_cancelled_put_passes_its_turn_on(make: MakeQueue, sandbox: Sand
     assert arrived(sandbox) == [0, 2]
 
 
-async def test_put_of_what_never_fits_is_an_error_and_does_not_wait(make: MakeQueue) -> None:
+async def test_put_of_what_never_fits_is_an_error_and_does_not_wait(
+    make: MakeQueue, caplog: pytest.LogCaptureFixture
+) -> None:
     queue = make(max_bytes=100)
 
     with pytest.raises(EventDroppedError, match="too_large"):
         await queue.put(click(0, index="x" * 200))
+
+    assert queue.stats().dropped == {"too_large": 1}
+    assert [(r.message, r.__dict__["reason"]) for r in caplog.records] == [("algolia_events.dropped", "too_large")]
 
 
 # --- deliver ---------------------------------------------------------------------------------------------------------
