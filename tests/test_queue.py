@@ -379,7 +379,9 @@ async def test_a_mapping_is_checked_and_sent(sandbox: Sandbox, make: MakeQueue) 
 
 
 @pytest.mark.parametrize("wrong", [{"eventType": "click"}, {}, None, 5, "text", [], {1: 2}])
-async def test_what_is_no_event_counts_as_dropped_or_raises(make: MakeQueue, wrong: Any) -> None:
+async def test_what_is_no_event_counts_as_dropped_or_raises(
+    make: MakeQueue, caplog: pytest.LogCaptureFixture, wrong: Any
+) -> None:
     lenient, strict = make(), make(strict=True)
 
     taken = lenient.track(wrong)
@@ -389,6 +391,7 @@ async def test_what_is_no_event_counts_as_dropped_or_raises(make: MakeQueue, wro
     assert not taken
     assert lenient.stats().dropped == {"invalid": 1}
     assert strict.stats().tracked == 0
+    assert [(r.message, r.__dict__["reason"]) for r in caplog.records] == [("algolia_events.dropped", "invalid")]
 
 
 # --- threads, loops, tasks -------------------------------------------------------------------------------------------

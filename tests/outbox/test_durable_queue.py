@@ -69,6 +69,7 @@ async def test_what_is_flushed_has_gone_through_the_outbox_to_the_server() -> No
     assert sorted(names(sandbox), key=int) == [str(number) for number in range(100)]
     assert after.sending is not None
     assert (after.sending.claimed, after.sending.accepted) == (100, 100)
+    assert after.requests == sandbox.counts.requests
 
 
 async def test_put_returns_once_the_event_is_stored() -> None:
