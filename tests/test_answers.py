@@ -1,5 +1,7 @@
 """A server's answer is read without being trusted."""
 
+import time
+from collections.abc import Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -68,6 +70,24 @@ def test_words_are_short_and_on_one_line(body: bytes, status: int) -> None:
 )
 def test_the_pause_that_a_server_asks_for(headers: dict[str, str], pause: float | None) -> None:
     assert asked_pause(headers, wall=WALL) == pause
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(("zone", "pause"), [(" GMT", 7290.0), (" -0000", 7290.0), ("", 7290.0), (" +0200", 90.0)])
+def test_a_date_is_in_utc_unless_it_says_otherwise_wherever_the_client_is(
+    far_east: None, zone: str, pause: float
+) -> None:
+    date = formatdate(WALL + 7290.0, usegmt=True).removesuffix(" GMT") + zone
+
+    assert asked_pause({"retry-after": date}, wall=WALL) == pause
 
 
 @given(text=st.text(max_size=60))
