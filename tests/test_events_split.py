@@ -88,7 +88,18 @@ def test_a_value_counts_quantities() -> None:
     assert [part.value for part in parts] == ["60.00", "6.00"]
 
 
-@pytest.mark.parametrize("object_data", [None, [{"price": 1}] * 20 + [{"quantity": 1}]])
+def test_a_sum_that_no_string_may_hold_is_rounded_as_a_number() -> None:
+    data = [{"price": "0.00000000000001"}] * 19 + [{"price": "1234567.5"}] * 2
+
+    parts = PurchasedObjectIDs.split(**BOUGHT, object_ids=ids(21), object_data=data, value="2469135")
+
+    assert [part.value for part in parts] == [1234567.5, "1234567.5"]
+
+
+@pytest.mark.parametrize(
+    "object_data",
+    [None, [{"price": 1}] * 20 + [{"quantity": 1}], [{"price": 1}] * 19 + [{"quantity": 1}] + [{"price": 1}]],
+)
 def test_a_value_that_cannot_be_shared_stays_with_the_first_part(object_data: Any) -> None:
     parts = PurchasedObjectIDs.split(**BOUGHT, object_ids=ids(21), object_data=object_data, value=100)
 
