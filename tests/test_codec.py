@@ -207,6 +207,16 @@ def test_every_problem_is_named_at_once_by_the_wires_name() -> None:
     ]
 
 
+def test_without_a_kind_only_what_no_event_has_is_unknown() -> None:
+    with pytest.raises(InvalidEventError) as caught:
+        parse_event({"index": "products", "userToken": "u", "positions": [1], "currency": "EUR", "colour": "red"})
+
+    problems = dict(caught.value.problems)
+    assert set(problems) == {"eventType", "eventName", "objectIDs", "colour"}
+    assert problems["eventName"] == "is required"
+    assert problems["objectIDs"] == "is required, or filters"
+
+
 def test_rules_between_fields_hold_beside_wrong_fields() -> None:
     mapping = CLICK | {
         "eventType": "conversion",
