@@ -10,6 +10,8 @@ from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxS
 Row = tuple[int, int, int, str, bytes]
 """A group: number, count, oldest_ms, origin, body."""
 _SELECT: Final = "SELECT id, count, oldest_ms, origin, body FROM groups "
+_MAX_INTEGER: Final = (1 << 63) - 1
+"""SQLite's largest; a timestamp beyond it is as far from being too old."""
 _MAX_DEAD_LETTERS: Final = 100_000
 _DEAD_LETTER_BYTES: Final = 32
 """What a dead letter takes besides the event and the words."""
@@ -34,7 +36,7 @@ def insert(db: sqlite3.Connection, groups: Iterable[EventGroup]) -> dict[int, Ev
     statement = "INSERT INTO groups (count, oldest_ms, origin, size, body) VALUES (?, ?, ?, ?, ?)"
     added: dict[int, EventGroup] = {}
     for group in groups:
-        values = (group.count, group.oldest_ms, group.origin, len(group.body), group.body)
+        values = (group.count, min(group.oldest_ms, _MAX_INTEGER), group.origin, len(group.body), group.body)
         number = db.execute(statement, values).lastrowid
         if number is not None:
             added[number] = group
@@ -50,7 +52,10 @@ def cut(db: sqlite3.Connection, groups: dict[int, ClaimedGroup]) -> None:
     """Keep of groups what these hold; one that is whole need not be written again."""
     db.executemany(
         "UPDATE groups SET count = ?, oldest_ms = ?, size = ?, body = ? WHERE id = ? AND count != ?",
-        [(g.count, g.oldest_ms, len(g.body), g.body, number, g.count) for number, g in groups.items()],
+        [
+            (g.count, min(g.oldest_ms, _MAX_INTEGER), len(g.body), g.body, number, g.count)
+            for number, g in groups.items()
+        ],
     )
 
 

@@ -41,6 +41,19 @@ async def test_what_is_stored_is_claimed_in_order_with_all_that_was_said_of_it(o
     ]
 
 
+@pytest.mark.parametrize("oldest_ms", [-1, 1 << 62, 1 << 80])
+async def test_a_timestamp_may_be_any_number(outbox: OwnOutbox, oldest_ms: int) -> None:
+    """A `RawEvent` is sent as it is, whatever it holds."""
+    await outbox.store([group("a", "b", oldest_ms=oldest_ms)])
+    (claimed,) = await outbox.claim(*EVERYTHING)
+
+    await outbox.settle(left=[attrs.evolve(claimed, body=group("b").body, count=1, oldest_ms=oldest_ms)])
+    (again,) = await outbox.claim(*EVERYTHING)
+
+    assert (claimed.body, again.body) == (group("a", "b").body, group("b").body)
+    assert (claimed.oldest_ms < 0, again.oldest_ms < 0) == (oldest_ms < 0, oldest_ms < 0)
+
+
 async def test_an_empty_outbox_has_nothing_to_claim(outbox: OwnOutbox) -> None:
     claimed = await outbox.claim(*EVERYTHING)
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 import redis
 from support.binaries import require_binary
@@ -203,9 +204,15 @@ async def test_a_purge_spares_what_another_process_is_sending(outbox: RedisOutbo
 
 
 async def test_entries_of_somebody_elses_are_passed_over(outbox: RedisOutbox, plain: redis.Redis, stream: str) -> None:
-    await asyncio.to_thread(plain.xadd, stream, {"foo": "bar"})
-    await asyncio.to_thread(plain.xadd, stream, {"n": "x", "t": "y", "o": "z", "b": "{}"})
-    await asyncio.to_thread(plain.xadd, stream, {"n": "1", "t": "1", "o": "z", "b": "{}", "foo": "bar"})
+    for fields in (
+        {"foo": "bar"},
+        {"n": "x", "t": "1", "o": "z", "b": "{}"},
+        {"n": "1", "t": "y", "o": "z", "b": "{}"},
+        {"n": "1", "foo": "1", "o": "z", "b": "{}"},
+        {"n": "1", "t": "1", "foo": "z", "b": "{}"},
+        {"n": "1", "t": "1", "o": "z", "b": "{}", "foo": "bar"},
+    ):
+        await asyncio.to_thread(plain.xadd, stream, fields)
     await outbox.store([group("a")])
 
     listed = await outbox.groups(limit=1)
@@ -234,6 +241,38 @@ async def test_an_entry_that_was_deleted_while_it_was_held_is_in_nobodys_way(
 
     assert bodies(claimed) == [group("b").body]
     assert pending == 0
+
+
+async def test_an_entry_that_was_deleted_while_nobody_held_it_is_in_nobodys_way(
+    outbox: RedisOutbox, plain: redis.Redis, stream: str
+) -> None:
+    await outbox.store([group("a"), group("b")])
+    given_back = await outbox.claim(*EVERYTHING)
+    await outbox.settle(left=given_back)
+    assert isinstance(given_back[0].key, bytes)
+    await asyncio.to_thread(plain.xdel, stream, given_back[0].key)
+
+    claimed = await outbox.claim(*EVERYTHING)
+
+    assert bodies(claimed) == [group("b").body]
+
+
+async def test_who_was_taken_for_dead_leaves_alone_what_the_next_one_does(
+    outbox: RedisOutbox, hasty: RedisOutbox, plain: redis.Redis, stream: str
+) -> None:
+    await outbox.store([group("sent", "by both"), group("sent in", "part"), group("is being", "sent")])
+    held = await outbox.claim(*EVERYTHING)
+    done, part, late = held
+    taken = await claim_until_there_is_some(hasty)
+    await hasty.settle(done=taken[:2])
+
+    await outbox.settle(done=[done], left=[attrs.evolve(part, body=group("part").body, count=1), late])
+    sizes = await outbox.sizes()
+    free = await outbox.claim(*EVERYTHING)
+
+    assert bodies(taken) == bodies(held)
+    assert (sizes.events, sizes.groups, sizes.bytes) == (2, 1, len(late.body))
+    assert bodies(free) == []
 
 
 async def test_a_stream_that_was_deleted_makes_room(redis_server: RedisServer, plain: redis.Redis, stream: str) -> None:
