@@ -369,6 +369,7 @@ async def test_closing_leaves_what_cannot_be_sent_in_the_outbox() -> None:
     check_books(algolia.stats())
     assert report == again
     assert (report.stored, report.dropped, report.pending, report.delivered) == (500, 0, 0, 0)
+    assert not report.timed_out
     assert (await outbox.sizes()).events == 500
     assert len(events_in(await outbox.claim(1000, 1 << 40))) == 500
 
@@ -442,6 +443,39 @@ async def test_a_full_outbox_does_not_seem_well_as_long_as_something_waits(clock
     await queue.aclose(0)
 
     assert states == [HealthState.DEGRADED]
+
+
+async def test_after_a_long_failure_what_waits_is_stored_within_a_second_or_two(clock: HandClock) -> None:
+    """However long the pauses between attempts to send may become."""
+    outbox = MoodyOutbox(fails=True)
+    queue = DurableQueue(None, outbox, clock=clock, retry=RetryOptions(backoff_cap=600))
+    await queue.start()
+    queue.track(event("a"))
+    await pass_time(clock, 600.0)
+
+    outbox.fails = False
+    await pass_time(clock, 2.0)
+    sizes = await outbox.sizes()
+    await queue.aclose()
+
+    assert sizes.events == 1
+
+
+class WrongOutbox(MemoryOutbox):
+    """Can never work here."""
+
+    async def open(self) -> None:
+        raise ConfigurationError("it lies on a network file system")
+
+
+async def test_an_outbox_that_can_never_work_is_said_at_the_start() -> None:
+    queue = DurableQueue(take, WrongOutbox())
+
+    with pytest.raises(ConfigurationError, match="network file system"):
+        await queue.start()
+    await queue.aclose()
+
+    assert queue.health().state is HealthState.CLOSED
 
 
 async def take(body: bytes, sent: list[bytes] | None = None) -> Accepted:

@@ -12,7 +12,7 @@ from support.binaries import require_binary
 from support.groups import bodies, group
 from support.redis_server import RedisServer
 
-from algolia_events.errors import OutboxError
+from algolia_events.errors import OutboxError, OutboxFullError
 from algolia_events.outbox import ClaimedGroup, DeadLetter, RedisOutbox
 from algolia_events.outbox._redis_watch import Watch
 
@@ -78,14 +78,15 @@ async def test_what_a_dead_process_held_is_taken_over(outbox: RedisOutbox, hasty
 async def test_what_a_dead_process_held_waits_for_nothing_once_it_is_known_to_be_dead(
     outbox: RedisOutbox, hasty: RedisOutbox, plain: redis.Redis, stream: str
 ) -> None:
-    await outbox.store([group(str(n)) for n in range(250)])
+    stored = [group(str(n)) for n in range(1250)]  # more than are given back at a time
+    await outbox.store(stored)
     await dies_with_everything(plain, stream)
 
     first = await claim_until_there_is_some(hasty, max_events=1)
     second = await hasty.claim(149, 1 << 40)
     rest = await outbox.claim(*EVERYTHING)
 
-    assert bodies([*first, *second, *rest]) == [group(str(n)).body for n in range(250)]
+    assert bodies([*first, *second, *rest]) == bodies(stored)
 
 
 async def test_it_takes_five_seconds_of_silence_until_a_dead_process_is_replaced(
@@ -287,6 +288,19 @@ async def test_a_stream_that_was_deleted_makes_room(redis_server: RedisServer, p
 
     assert (gone.events, gone.bytes) == (0, 0)
     assert (sizes.events, sizes.bytes) == (1, len(group("b", padding=700).body))
+
+
+async def test_what_was_held_of_a_stream_that_was_deleted_makes_no_room(
+    redis_server: RedisServer, plain: redis.Redis, stream: str
+) -> None:
+    outbox = RedisOutbox(redis_server.url, stream=stream, max_bytes=1000)
+    await outbox.store([group("a", padding=700)])
+    held = await outbox.claim(*EVERYTHING)
+    await asyncio.to_thread(plain.delete, stream)
+
+    with pytest.raises(OutboxFullError):
+        await outbox.exchange([group("b", padding=700), group("c", padding=700)], done=held)
+    await outbox.aclose()
 
 
 async def test_dead_letters_take_a_quarter_of_the_bound_and_the_oldest_give_way(

@@ -127,13 +127,15 @@ async def test_a_policy_that_evicts_is_pointed_out(outbox: RedisOutbox, plain: r
     assert outbox.notice is None
 
 
-async def test_a_store_whose_answer_was_lost_is_not_kept_twice(outbox: RedisOutbox) -> None:
-    await outbox.store([group("a")])
+@pytest.mark.parametrize("stores", [1, 10])
+async def test_a_store_whose_answer_was_lost_is_not_kept_twice(outbox: RedisOutbox, stores: int) -> None:
+    for number in range(stores):
+        await outbox.store([group(str(number))])
 
     await outbox._exchange(Exchange(groups=[group("a")]))  # the same number again, as after a connection that broke
     sizes = await outbox.sizes()
 
-    assert sizes.groups == 1
+    assert sizes.groups == stores
 
 
 async def test_what_a_lost_answer_claimed_is_claimed_again(outbox: RedisOutbox) -> None:
