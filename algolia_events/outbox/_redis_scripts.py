@@ -106,7 +106,7 @@ if mark and terms.number <= tonumber(string.match(mark, '^%d+')) then return 1 e
 local freed, added, added_events = 0, 0, 0
 for _, done in ipairs(terms.done) do freed = freed + done[2] end
 for i, row in ipairs(terms.groups) do added, added_events = added + #ARGV[i + 1], added_events + row[1] end
-if added > 0 and redis.call('XLEN', stream) == 0 then  -- somebody may have deleted the stream alone
+if redis.call('XLEN', stream) == 0 then  -- somebody may have deleted the stream alone
   redis.call('DEL', sizes)
   freed = 0
 end
