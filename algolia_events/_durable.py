@@ -205,7 +205,6 @@ class DurableQueue(StoringQueue):
         intake = await super().aclose(self._remaining(deadline))
         timed_out = intake.timed_out
         if self._sender is not None and self._feeder is not None:
-            self._sender.hurry()
             await self._drain(self._feeder, deadline, while_it_works=True)
             self._feeder.stop()
             if not self._sender.works:

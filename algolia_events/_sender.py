@@ -96,12 +96,6 @@ class Sender(EventQueue):
         if given_back:
             self._after_turn(given_back)
 
-    def hurry(self) -> None:
-        """Cut short the pauses that we chose ourselves."""
-        with self._lock:
-            self._batcher.gate.hurry(now=self._clock.monotonic())
-        self._wake()
-
     @property
     def works(self) -> bool:
         """Whether the last that was heard of the server was good, and more can be sent."""

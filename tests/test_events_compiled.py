@@ -71,7 +71,7 @@ def test_the_short_cut_and_the_rules_agree_on_object_data(fields: dict[str, Any]
 @pytest.mark.parametrize("kind", events.KINDS)
 def test_ordinary_values_take_the_short_cut(kind: type[TypedEvent], count: int, given: str) -> None:
     searched = {"query_id": "0123456789abcdef" * 2} if kind is PurchasedObjectIDsAfterSearch else {}
-    ordinary = {
+    ordinary: dict[str, Any] = {
         "event_name": "Product Clicked",
         "index": "products",
         "user_token": "anonymous-1",

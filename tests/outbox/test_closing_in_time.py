@@ -22,6 +22,7 @@ from algolia_events._durable import DurableQueue
 from algolia_events._relay import RelayWork
 from algolia_events._retry import Accepted, Outcome
 from algolia_events.config import QueueOptions
+from algolia_events.errors import OutboxError
 from algolia_events.outbox import ClaimedGroup, MemoryOutbox, RedisOutbox, SQLiteOutbox
 from algolia_events.reports import HealthState, QueueStats
 
@@ -54,6 +55,7 @@ class StuckOutbox(MemoryOutbox):
         super().__init__()
         self.stuck_in = ""
         self.released = asyncio.Event()
+        self.was_told_to_close = False
         self._obstinate = obstinate
 
     async def _pass(self, call: str) -> None:
@@ -80,6 +82,7 @@ class StuckOutbox(MemoryOutbox):
         await super().settle(**verdicts)
 
     async def aclose(self) -> None:
+        self.was_told_to_close = True
         await self._pass("aclose")
         await super().aclose()
 
@@ -106,6 +109,7 @@ async def test_a_queue_closes_in_time(call: str, obstinate: bool) -> None:
 
     check_books(queue.stats())
     assert seconds < SOON
+    assert outbox.was_told_to_close
     assert (report.pending, report.possible_duplicates) == (0, 0)
     assert obstinate or not left_behind
     assert {task.get_name() for task in left_behind} <= {"algolia_events.outbox_call"}
@@ -124,6 +128,36 @@ async def test_what_the_outbox_has_not_answered_about_is_told_from_what_is_lost(
 
     assert (report.stored, report.dropped, report.timed_out) == (1, 1, True)
     assert queue.stats().dropped == {"ambiguous": 1}
+
+
+async def test_a_queue_whose_outbox_fails_leaves_no_task_behind() -> None:
+    """Not the one that looks whether the outbox works again."""
+
+    class AwayOutbox(MemoryOutbox):
+        async def open(self) -> None:
+            raise OutboxError("the outbox is away")
+
+    queue = queue_of(AwayOutbox(), deliver=False)
+    await queue.start()
+
+    report = await asyncio.wait_for(queue.aclose(), 30)
+
+    assert our_tasks() == []
+    assert not report.timed_out
+
+
+@pytest.mark.parametrize("deliver", [True, False], ids=["sends", "only stores"])
+async def test_a_queue_that_could_not_store_in_time_says_so(deliver: bool) -> None:
+    outbox = StuckOutbox()
+    queue = queue_of(outbox, deliver=deliver)
+    await queue.start()
+    outbox.store = outbox.exchange  # type: ignore[method-assign, assignment]
+    outbox.stuck_in = "exchange"
+    queue.track(event("unknown"))
+
+    report = await asyncio.wait_for(queue.aclose(TIMEOUT), 30)
+
+    assert (report.stored, report.dropped, report.timed_out) == (0, 1, True)
 
 
 @asynccontextmanager

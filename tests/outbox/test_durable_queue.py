@@ -14,10 +14,15 @@ from support.rigs import turns
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs
 from algolia_events._durable import DurableQueue
-from algolia_events._retry import Accepted, Outcome
+from algolia_events._retry import Accepted, Failed, Outcome
 from algolia_events.abc import Hook, Outbox
 from algolia_events.config import QueueOptions, RetryOptions
-from algolia_events.errors import ConfigurationError, EventRejectedError, OutboxFullError
+from algolia_events.errors import (
+    ConfigurationError,
+    EventDroppedError,
+    EventRejectedError,
+    OutboxFullError,
+)
 from algolia_events.outbox import EventGroup, MemoryOutbox
 from algolia_events.reports import Health, HealthState
 from algolia_events.sandbox import Hang, Sandbox, Status
@@ -374,6 +379,66 @@ async def test_closing_leaves_what_cannot_be_sent_in_the_outbox() -> None:
     assert len(events_in(await outbox.claim(1000, 1 << 40))) == 500
 
 
+async def test_closing_in_an_outage_asks_the_server_no_more(clock: HandClock) -> None:
+    outbox = MemoryOutbox()
+    await outbox.store([group_of(number) for number in range(3)])
+    attempts: list[bytes] = []
+    queue = DurableQueue(partial(refuse, attempts), outbox, clock=clock, options=QueueOptions(batch_events=1))
+    await queue.start()
+    await pass_time(clock, 10.0)
+    before = len(attempts)
+
+    report = await asyncio.wait_for(queue.aclose(), 10)
+    free = await outbox.claim(1000, 1 << 40)
+
+    assert len(attempts) == before
+    assert not report.timed_out
+    assert len(free) == 3
+
+
+async def test_a_flush_waits_while_the_server_fails() -> None:
+    async with Sandbox() as sandbox, client(sandbox, MemoryOutbox(), batch_events=1) as algolia:
+        sandbox.faults.add(Status(503), times=3)
+        for number in range(20):
+            algolia.events.track(event(number))
+        report = await algolia.events.flush(10)
+
+    assert (report.delivered, report.stored, report.timed_out) == (20, 0, False)
+
+
+async def test_pauses_between_attempts_are_as_long_as_it_was_told(clock: HandClock) -> None:
+    outbox = MemoryOutbox()
+    await outbox.store([group_of(1)])
+    attempts: list[bytes] = []
+    retry = RetryOptions(backoff_base=600, backoff_cap=600)
+    queue = DurableQueue(partial(refuse, attempts), outbox, clock=clock, retry=retry, draw=lambda: 0.99)
+
+    await queue.start()
+    await pass_time(clock, 500.0)
+    early = len(attempts)
+    await pass_time(clock, 100.0)
+    late = len(attempts)
+    await queue.aclose()
+
+    assert (early, late) == (1, 2)
+
+
+async def test_what_was_given_up_past_the_outbox_is_on_the_books() -> None:
+    async with Sandbox() as sandbox:
+        with sandbox.fault(Hang()):
+            algolia = client(sandbox, MemoryOutbox())
+            await algolia.start()
+            waiting = asyncio.create_task(algolia.events.deliver(event("verdict")))
+            await sandbox.wait_for(lambda: sandbox.counts.requests >= 1)
+            await algolia.aclose(0.05)
+    given_up = await asyncio.gather(waiting, return_exceptions=True)
+
+    stats = algolia.stats()
+    check_books(stats)
+    assert isinstance(given_up[0], EventDroppedError)
+    assert stats.dropped == {"ambiguous": 1}
+
+
 async def test_a_flush_that_runs_out_of_time_says_what_is_stored() -> None:
     async with Sandbox() as sandbox:
         with sandbox.fault(Hang()):
@@ -447,7 +512,7 @@ async def test_a_full_outbox_does_not_seem_well_as_long_as_something_waits(clock
 
 async def test_after_a_long_failure_what_waits_is_stored_within_a_second_or_two(clock: HandClock) -> None:
     """However long the pauses between attempts to send may become."""
-    outbox = MoodyOutbox(fails=True)
+    outbox = FailingOutbox(fails=True)
     queue = DurableQueue(None, outbox, clock=clock, retry=RetryOptions(backoff_cap=600))
     await queue.start()
     queue.track(event("a"))
@@ -483,6 +548,12 @@ async def take(body: bytes, sent: list[bytes] | None = None) -> Accepted:
     if sent is not None:
         sent.append(body)
     return Accepted()
+
+
+async def refuse(attempts: list[bytes], body: bytes) -> Outcome:
+    """Fail, and note that it was asked."""
+    attempts.append(body)
+    return Failed(reason="503", ambiguous=False)
 
 
 async def pass_time(clock: HandClock, seconds: float) -> None:

@@ -140,6 +140,25 @@ async def test_an_outbox_that_only_stores_and_claims_serves_as_well(clock: HandC
     assert (report.delivered, sizes.groups) == (100, 0)
 
 
+async def test_what_is_stored_in_an_outbox_that_only_stores_leaves_when_it_has_lingered(clock: HandClock) -> None:
+    """And not with what others have stored, which is looked for twice a second."""
+    outbox, server = PlainOutbox(), Server()
+    queue = queue_of(outbox, server, clock, linger=0.1, batch_events=1000)
+    await queue.start()
+    await turns()
+
+    await track_ticks(queue, clock, range(1), at_once=1)
+    clock.advance(0.05)
+    await turns()
+    early = server.names
+    clock.advance(0.1)
+    await turns()
+    late = server.names
+    await queue.aclose()
+
+    assert (early, late) == ([], [0])
+
+
 async def test_few_events_gather_until_they_have_lingered(clock: HandClock) -> None:
     outbox, server = CountingExchange(), Server()
     queue = queue_of(outbox, server, clock, linger=0.4, batch_events=1000)

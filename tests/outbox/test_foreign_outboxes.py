@@ -259,3 +259,18 @@ async def test_what_was_sent_counts_even_where_the_outbox_never_says_that_it_was
     check_books(queue.stats())
     assert server.events == 10
     assert (report.delivered, report.dropped, report.possible_duplicates) == (10, 0, 0)
+
+
+def test_what_ends_the_program_is_no_mistake_of_the_outbox() -> None:
+    async def main() -> None:
+        outbox = ForeignOutbox()
+        outbox.goes_wrong["open"] = raises(KeyboardInterrupt())
+        queue = DurableQueue(None, outbox)
+        try:
+            await queue.start()
+            await asyncio.wait_for(asyncio.Event().wait(), 10)
+        finally:
+            await queue.aclose(0)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())

@@ -205,15 +205,9 @@ async def test_a_purge_spares_what_another_process_is_sending(outbox: RedisOutbo
 
 
 async def test_entries_of_somebody_elses_are_passed_over(outbox: RedisOutbox, plain: redis.Redis, stream: str) -> None:
-    for fields in (
-        {"foo": "bar"},
-        {"n": "x", "t": "1", "o": "z", "b": "{}"},
-        {"n": "1", "t": "y", "o": "z", "b": "{}"},
-        {"n": "1", "foo": "1", "o": "z", "b": "{}"},
-        {"n": "1", "t": "1", "foo": "z", "b": "{}"},
-        {"n": "1", "t": "1", "o": "z", "b": "{}", "foo": "bar"},
-    ):
-        await asyncio.to_thread(plain.xadd, stream, fields)
+    theirs = ["foo bar", "n x t 1 o z b {}", "n 1 t y o z b {}", "n 1 foo 1 o z b {}", "n 1 t 1 foo z b {}"]
+    for fields in [*theirs, "n 1 t 1 o z b {} foo bar"]:
+        await asyncio.to_thread(plain.execute_command, "XADD", stream, "*", *fields.split())
     await outbox.store([group("a")])
 
     listed = await outbox.groups(limit=1)

@@ -92,6 +92,21 @@ async def test_an_outage_of_an_hour_costs_nothing_and_ends_with_the_oldest_first
     assert order == sorted(order)
 
 
+async def test_a_drain_goes_on_behind_a_claim_that_was_full(outbox: MemoryOutbox) -> None:
+    async def deliver(_: bytes) -> Outcome:
+        return Accepted()
+
+    await outbox.store([group(str(number), padding=2000) for number in range(100)])
+    work = RelayWork(deliver, outbox, options=QueueOptions(batch_bytes=10_000))
+    await work.start()
+
+    await asyncio.wait_for(work.drain(), 10)
+    sizes = await outbox.sizes()
+    await work.aclose()
+
+    assert sizes.groups == 0
+
+
 async def test_it_says_that_the_outbox_is_away_until_it_works(clock: HandClock) -> None:
     outbox = FailingOutbox(fails=True)
 
