@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
@@ -70,7 +71,12 @@ class Combiner:
             for group in _requests(calls):
                 task = asyncio.create_task(self._send(group))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(partial(self._ended, group))
+
+    def _ended(self, calls: list[_Call], task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        # One that was cancelled has told nobody: it may not even have begun.
+        _fail(calls, ClientClosedError("the client was closed before the answer"))
 
     async def _send(self, calls: list[_Call]) -> None:
         calls = [call for call in calls if not call.answer.done()]
@@ -78,9 +84,6 @@ class Combiner:
             return
         try:
             results = await self._ask([question for call in calls for question in call.questions])
-        except asyncio.CancelledError:
-            _fail(calls, ClientClosedError("the client was closed before the answer"))
-            raise
         except _BLAME as exc:
             if len(calls) == 1:
                 _fail(calls, exc)

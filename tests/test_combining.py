@@ -1,19 +1,21 @@
 """Calls of one user in one turn of the loop are one request; each caller has his own answer, error or cancellation."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 from aiohttp import web
 from support.recommend_server import Received, all_results, recommend_server, result_for
+from support.rigs import turns
 
 from algolia_events import errors
-from algolia_events._combining import MAX_COMBINED
+from algolia_events._combining import MAX_COMBINED, Combiner
 from algolia_events._http import AiohttpTransport
 from algolia_events._recommend import RecommendClient
+from algolia_events._recommend_codec import Analytics, Question, encode_query
 from algolia_events._user_recommend import UserRecommend
-from algolia_events.recommendations import Recommendations, RelatedProducts
+from algolia_events.recommendations import Recommendations, RelatedProducts, Result, TrendingItems
 
 
 @pytest.fixture
@@ -212,3 +214,21 @@ async def test_closing_ends_what_waits_and_what_is_under_way(transport: AiohttpT
         ends = await asyncio.gather(under_way, waiting, return_exceptions=True)
 
         assert [type(end) for end in ends] == [errors.ClientClosedError] * 2
+
+
+@pytest.mark.parametrize("turns_before", range(5))
+async def test_closing_tells_every_caller_in_whatever_turn_of_the_loop_it_comes(turns_before: int) -> None:
+    """A task that is cancelled before its first step does nothing at all."""
+
+    async def ask(_: Sequence[Question]) -> list[Result]:
+        raise errors.BadRequestError(400, "one of them is wrong")
+
+    question = encode_query(TrendingItems(index="products", threshold=0), Analytics())
+    combiner = Combiner(ask)
+    callers = [asyncio.create_task(combiner.ask("user-1", [question])) for _ in range(2)]
+    await turns(turns_before)
+
+    combiner.close()
+    answers = await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 10)
+
+    assert {type(answer) for answer in answers} <= {errors.ClientClosedError, errors.BadRequestError}
