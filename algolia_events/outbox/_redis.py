@@ -86,7 +86,7 @@ class RedisOutbox:
         self._max_bytes = max_bytes
         self._max_letters_bytes = max(max_bytes // _LETTERS_SHARE, _LETTERS_MIN_BYTES)
         self._sizes, self._rejected, self._marks = (f"{{{stream}}}:{name}" for name in ("sizes", "rejected", "marks"))
-        self._keys = [key.encode() for key in (stream, self._sizes, self._marks)]
+        self._step = [b"EVAL", scripts.EXCHANGE, b"3", *(key.encode() for key in (stream, self._sizes, self._marks))]
         try:
             make_client(url, timeout=_TIMEOUT, retries=_RETRIES)
         except ValueError as exc:
@@ -140,11 +140,9 @@ class RedisOutbox:
     ) -> Sequence[ClaimedGroup]:
         """Settle, keep and claim; see `ExchangingOutbox.exchange`. Calls at the same time go out together."""
         self._connected()
-        exchange = Exchange(groups=groups, done=done, max_events=max_events, max_bytes=max_bytes)
-        call = Call(exchange, PendingResult())
+        call = Call(Exchange(groups=groups, done=done, max_events=max_events, max_bytes=max_bytes), PendingResult())
         self._calls.append(call)
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write(), name="algolia_events.redis_outbox")
+        self._keep_writing()
         try:
             return await call.result.wait()
         except asyncio.CancelledError:
@@ -276,6 +274,12 @@ class RedisOutbox:
 
     # --- storing ---------------------------------------------------------------------------------------------------
 
+    def _keep_writing(self, _: object = None) -> None:
+        """Begin with what waits, or again where the task was cancelled before its first step."""
+        if self._calls and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(self._write(), name="algolia_events.redis_outbox")
+            self._writing.add_done_callback(self._keep_writing)
+
     async def _write(self) -> None:
         """Do what waits, and what comes to wait in the meantime: one script at a time, in order."""
         while self._calls:
@@ -318,9 +322,7 @@ class RedisOutbox:
                 bound=str(self._max_bytes),
             )
             bodies = (group.body for group in exchange.groups)
-            answer = await connections.for_exchanges.call(
-                b"EVAL", scripts.EXCHANGE, b"%d" % len(self._keys), *self._keys, terms, *bodies
-            )
+            answer = await connections.for_exchanges.call(*self._step, terms, *bodies)
             if takes and answer != _DONE_BEFORE:
                 consumer.lost_an_answer = lost_before
             if answer == _NO_ROOM:

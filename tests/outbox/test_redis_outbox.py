@@ -9,6 +9,7 @@ import redis
 from support.binaries import require_binary
 from support.groups import bodies, group
 from support.redis_server import RedisServer, free_port
+from support.rigs import turns
 
 from algolia_events._redis_client import describe
 from algolia_events.errors import ConfigurationError, OutboxError
@@ -136,6 +137,23 @@ async def test_a_store_whose_answer_was_lost_is_not_kept_twice(outbox: RedisOutb
     sizes = await outbox.sizes()
 
     assert sizes.groups == stores
+
+
+@pytest.mark.parametrize("after", range(1, 4))
+async def test_what_is_being_stored_when_all_tasks_are_cancelled_is_stored(outbox: RedisOutbox, after: int) -> None:
+    """As `asyncio.run` does at the end: some have not begun by then."""
+    await outbox.open()
+    storing = asyncio.create_task(outbox.store([group("a")]))
+    await turns(after)
+
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        if task is storing or task.get_name().startswith("algolia_events"):
+            task.cancel()
+    await asyncio.wait({storing}, timeout=10)
+    sizes = await outbox.sizes()
+
+    assert storing.cancelled()
+    assert sizes.groups == 1
 
 
 async def test_what_a_lost_answer_claimed_is_claimed_again(outbox: RedisOutbox) -> None:
