@@ -201,7 +201,7 @@ redis.call('HSET', marks, process .. ':letters', number .. ' ' .. now)
 -- An estimate, which a user of the ACL may not be allowed; without it only their number is bounded.
 local function size() return tonumber(redis.pcall('MEMORY', 'USAGE', rejected)) or 0 end
 local kept = redis.call('XLEN', rejected)
-while kept > 0 and size() > bound do
+while kept > 1 and size() > bound do  -- the last is kept, however large
   kept = math.floor(kept * 0.9)
   redis.call('XTRIM', rejected, 'MAXLEN', kept)
 end

@@ -47,6 +47,17 @@ def test_what_is_dropped_can_be_taken(two: tuple[ClaimLocks, ClaimLocks]) -> Non
     assert taken == (True, False)
 
 
+def test_what_one_holds_no_other_drops(two: tuple[ClaimLocks, ClaimLocks]) -> None:
+    one, other = two
+    one.take(7)
+
+    other.drop(7)
+    taken = other.take(7)
+    one.close()
+
+    assert not taken
+
+
 def test_closing_drops_everything(two: tuple[ClaimLocks, ClaimLocks]) -> None:
     one, other = two
     one.take(1)
@@ -75,3 +86,19 @@ def test_a_lease_that_cannot_be_running_is_void(tmp_path: Path, until: float) ->
     other.close()
 
     assert taken
+
+
+def test_a_lease_is_renewed_as_long_as_its_holder_lives(tmp_path: Path) -> None:
+    path = tmp_path / "locks"
+    locks = LeaseLocks(path)
+    locks.take(1)
+    give_up = time.monotonic() + 10
+
+    with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as database:
+        until = first = database.execute("SELECT until FROM leases").fetchone()[0]
+        while until == first and time.monotonic() < give_up:
+            time.sleep(0.05)
+            until = database.execute("SELECT until FROM leases").fetchone()[0]
+    locks.close()
+
+    assert first < until <= time.monotonic() + LEASE_SECONDS

@@ -60,6 +60,16 @@ async def test_an_empty_outbox_has_nothing_to_claim(outbox: OwnOutbox) -> None:
     assert list(claimed) == []
 
 
+async def test_what_lies_behind_much_that_is_held_is_claimed(make_outbox: MakeOutbox) -> None:
+    holder, other = await make_outbox(), await make_outbox()
+    await holder.store([group(str(number)) for number in range(250)])
+
+    held = await holder.claim(240, 1 << 40)
+    claimed = await other.claim(*EVERYTHING)
+
+    assert bodies([*held, *claimed]) == [group(str(number)).body for number in range(250)]
+
+
 async def test_a_claimed_group_is_not_claimed_again(outbox: OwnOutbox) -> None:
     await outbox.store([group("a"), group("b")])
 
@@ -281,6 +291,15 @@ async def test_an_exchange_claims_the_oldest_first(outbox: OwnOutbox) -> None:
 
     assert bodies(claimed) == [group("a").body, group("b").body]
     assert bodies(rest) == [group("c").body]
+
+
+async def test_an_exchange_claims_what_was_given_back_before_what_is_new(outbox: OwnOutbox) -> None:
+    await outbox.store([group("a")])
+    await outbox.settle(left=await outbox.claim(*EVERYTHING))
+
+    claimed = await outbox.exchange([group("b")], max_events=2, max_bytes=1 << 40)
+
+    assert bodies(claimed) == [group("a").body, group("b").body]
 
 
 async def test_an_exchange_that_claims_nothing_leaves_all_to_others(outbox: OwnOutbox) -> None:

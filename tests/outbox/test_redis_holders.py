@@ -130,6 +130,21 @@ async def test_who_holds_something_while_redis_is_away_keeps_it(tmp_path: Path) 
     assert sizes.events == 0
 
 
+async def test_who_shows_a_sign_of_life_just_before_he_is_taken_for_dead_keeps_what_he_holds(
+    outbox: RedisOutbox, hasty: RedisOutbox
+) -> None:
+    hasty._claims.watch = Watch(silence=0)
+    await outbox.store([group("a")])
+    await outbox.claim(*EVERYTHING)
+    await hasty.claim(*EVERYTHING)
+    async with outbox._translated() as connections:
+        await outbox._claims.beat(connections)
+
+    taken = await hasty.claim(*EVERYTHING)
+
+    assert bodies(taken) == []
+
+
 async def test_a_claim_that_is_carried_out_late_strands_nothing(
     outbox: RedisOutbox, hasty: RedisOutbox, plain: redis.Redis, stream: str
 ) -> None:
@@ -172,12 +187,13 @@ async def test_what_processes_left_that_died_long_ago_is_tidied_up(
 ) -> None:
     marks = f"{{{stream}}}:marks"
     await outbox.store([group("a")])
-    await asyncio.to_thread(plain.hset, marks, "dead", "17 1750000000")
+    an_hour_ago = f"17 {int(time.time()) - 3600}"
+    await asyncio.to_thread(plain.hset, marks, mapping={"dead": "17 1750000000", "may be asleep": an_hour_ago})
 
     await hasty.open()
     left = await asyncio.to_thread(plain.hkeys, marks)
 
-    assert left == [outbox._consumer.process.encode()]
+    assert left == [outbox._consumer.process.encode(), b"may be asleep"]
 
 
 async def test_a_purge_takes_what_a_dead_process_held(
@@ -297,14 +313,15 @@ async def test_what_was_held_of_a_stream_that_was_deleted_makes_no_room(
     await outbox.aclose()
 
 
+@pytest.mark.parametrize("at_once", [1, 100])
 async def test_dead_letters_take_a_quarter_of_the_bound_and_the_oldest_give_way(
-    redis_server: RedisServer, plain: redis.Redis, stream: str
+    redis_server: RedisServer, plain: redis.Redis, stream: str, at_once: int
 ) -> None:
     outbox = RedisOutbox(redis_server.url, stream=stream, max_bytes=8 * 1024 * 1024)
     letters = [DeadLetter(event=b"." * 50_000, status=422, message=str(n), rejected_ms=n) for n in range(100)]
 
-    for letter in letters:
-        await outbox.settle(rejected=[letter])
+    for first in range(0, 100, at_once):
+        await outbox.settle(rejected=letters[first : first + at_once])
     kept = await outbox.dead_letters()
     size = await asyncio.to_thread(plain.memory_usage, f"{{{stream}}}:rejected")
     await outbox.aclose()
@@ -313,3 +330,28 @@ async def test_dead_letters_take_a_quarter_of_the_bound_and_the_oldest_give_way(
     assert size <= 2 * 1024 * 1024
     assert len(kept) > 20
     assert kept[-1].message == "99"
+
+
+async def test_the_last_dead_letter_is_kept_however_large(redis_server: RedisServer, stream: str) -> None:
+    outbox = RedisOutbox(redis_server.url, stream=stream, max_bytes=1)
+
+    await outbox.settle(
+        rejected=[DeadLetter(event=b"." * 1_500_000, status=422, message=str(n), rejected_ms=n) for n in range(3)]
+    )
+    kept = await outbox.dead_letters()
+    await outbox.aclose()
+
+    assert [each.message for each in kept] == ["2"]
+
+
+async def test_dead_letters_are_kept_for_a_user_who_may_not_ask_how_much_memory_they_take(
+    redis_server: RedisServer, plain: redis.Redis, stream: str
+) -> None:
+    await asyncio.to_thread(plain.execute_command, "ACL", "SETUSER", "shop", "on", ">pw", "~*", "+@all", "-memory")
+    outbox = RedisOutbox(redis_server.url.replace(":secret@", "shop:pw@"), stream=stream)
+
+    await outbox.settle(rejected=[DeadLetter(event=b"{}", status=422, message="no", rejected_ms=1)])
+    kept = await outbox.dead_letters()
+    await outbox.aclose()
+
+    assert [each.message for each in kept] == ["no"]

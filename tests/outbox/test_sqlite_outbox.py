@@ -19,6 +19,7 @@ from algolia_events import AlgoliaEvents
 from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
 from algolia_events.outbox import DeadLetter, SQLiteOutbox, open_outbox
 from algolia_events.outbox._sqlite_file import file_system_of
+from algolia_events.outbox._sqlite_rows import transaction
 
 EVERYTHING = (1_000_000, 1 << 40)
 MIB = 1024 * 1024
@@ -328,6 +329,18 @@ async def test_an_exchange_that_fails_settles_nothing_and_holds_nothing(outbox: 
 
 def letter(number: int, *, padding: int = 0) -> DeadLetter:
     return DeadLetter(event=b'{"n":%d}' % number + b" " * padding, status=422, message="no", rejected_ms=number)
+
+
+def test_a_transaction_keeps_other_writers_out_from_its_beginning(path: Path) -> None:
+    """One that became a writer later would fail where another had written in the meantime."""
+    with (
+        closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as one,
+        closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other,
+    ):
+        one.execute("PRAGMA journal_mode = WAL")
+
+        with transaction(one), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
 
 
 async def test_dead_letters_never_keep_an_event_out(path: Path) -> None:
