@@ -265,7 +265,7 @@ class RedisOutbox:
             beating.cancel()
             await asyncio.wait({beating})
         try:
-            with contextlib.suppress(RedisError, OSError, TimeoutError):  # what cannot be given back is taken, in time
+            with contextlib.suppress(RedisError, OSError):  # what cannot be given back is taken, in time
                 await self._consumer.give_all_back(connections)
                 process = self._consumer.process
                 await connections.client.hdel(self._marks, process, f"{process}:letters")
@@ -352,11 +352,11 @@ class RedisOutbox:
         cancels_before = cancel_requests()
         try:
             yield self._connected()
-        except (RedisError, OSError, TimeoutError) as exc:
+        except (RedisError, OSError) as exc:
             if cancel_requests() > cancels_before:
                 raise asyncio.CancelledError from exc  # redis-py may take one for a lost connection
             if lacks_group(exc):
-                with contextlib.suppress(RedisError, OSError, TimeoutError):
+                with contextlib.suppress(RedisError, OSError):
                     await make_group(self._connected(), self._stream, self._group)
             raise OutboxError(f"the outbox in Redis fails: {describe(exc)}") from exc
         if cancel_requests() > cancels_before:  # redis-py swallowed one, and gave the command again

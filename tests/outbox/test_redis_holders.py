@@ -133,12 +133,12 @@ async def test_who_holds_something_while_redis_is_away_keeps_it(tmp_path: Path) 
 async def test_who_shows_a_sign_of_life_just_before_he_is_taken_for_dead_keeps_what_he_holds(
     outbox: RedisOutbox, hasty: RedisOutbox
 ) -> None:
-    hasty._claims.watch = Watch(silence=0)
+    hasty._consumer.watch = Watch(silence=0)
     await outbox.store([group("a")])
     await outbox.claim(*EVERYTHING)
     await hasty.claim(*EVERYTHING)
     async with outbox._translated() as connections:
-        await outbox._claims.beat(connections)
+        await outbox._consumer.beat(connections)
 
     taken = await hasty.claim(*EVERYTHING)
 
@@ -350,8 +350,10 @@ async def test_dead_letters_are_kept_for_a_user_who_may_not_ask_how_much_memory_
     await asyncio.to_thread(plain.execute_command, "ACL", "SETUSER", "shop", "on", ">pw", "~*", "+@all", "-memory")
     outbox = RedisOutbox(redis_server.url.replace(":secret@", "shop:pw@"), stream=stream)
 
-    await outbox.settle(rejected=[DeadLetter(event=b"{}", status=422, message="no", rejected_ms=1)])
+    await outbox.settle(
+        rejected=[DeadLetter(event=b"{}", status=422, message=word, rejected_ms=1) for word in ("no", "nor this")]
+    )
     kept = await outbox.dead_letters()
     await outbox.aclose()
 
-    assert [each.message for each in kept] == ["no"]
+    assert [each.message for each in kept] == ["no", "nor this"]

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from support.binaries import require_binary
 from support.groups import bodies, group
+from support.programs import forked
 from support.redis_server import RedisServer, free_port
 from support.rigs import turns
 
@@ -72,6 +74,42 @@ async def test_it_goes_on_after_everything_was_deleted(outbox: RedisOutbox, plai
 
     assert bodies(nothing) == []
     assert bodies(await outbox.claim(*EVERYTHING)) == [group("a").body]
+
+
+async def test_what_is_given_back_after_everything_was_deleted_is_an_error_once(
+    outbox: RedisOutbox, plain: redis.Redis
+) -> None:
+    await outbox.store([group("a")])
+    claimed = await outbox.claim(*EVERYTHING)
+    await asyncio.to_thread(plain.flushall)
+
+    with pytest.raises(OutboxError):
+        await outbox.settle(left=claimed)
+    await outbox.settle(left=claimed)
+
+    assert (await outbox.sizes()).groups == 0
+
+
+async def test_a_forked_child_leaves_the_parents_claims_and_connections_alone(outbox: RedisOutbox) -> None:
+    await outbox.store([group("a"), group("b")])
+    held = await outbox.claim(1, 1 << 40)
+
+    def in_child() -> int:
+        async def claim() -> int:
+            mine = await outbox.claim(*EVERYTHING)
+            await outbox.settle(done=[*held, *mine])
+            await outbox.aclose()
+            return len(mine)
+
+        return asyncio.run(claim())
+
+    status = await asyncio.to_thread(forked, in_child)
+    left = await outbox.groups()
+    await outbox.settle(done=held)
+
+    assert status == 1
+    assert bodies(left) == [group("a").body]
+    assert (await outbox.sizes()).groups == 0
 
 
 async def test_out_of_memory_refuses_and_still_empties(outbox: RedisOutbox, plain: redis.Redis) -> None:
@@ -207,6 +245,12 @@ async def test_a_group_that_cannot_be_written_is_an_error(outbox: RedisOutbox) -
     await outbox.store([group("b")])
 
     assert (await outbox.sizes()).events == 1
+
+
+@pytest.mark.parametrize("wrong", [{"max_bytes": 0}, {"max_bytes": True}, {"stream": ""}, {"group": ""}])
+def test_a_wrong_argument_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        RedisOutbox("redis://127.0.0.1", **wrong)
 
 
 def test_an_address_names_stream_group_and_bound(own_server: RedisServer) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.groups import bodies, group
+from support.programs import forked
 
 from algolia_events import AlgoliaEvents
 from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
@@ -191,26 +192,13 @@ async def test_a_forked_child_leaves_the_parents_claims_alone(outbox: SQLiteOutb
 
         return asyncio.run(claim())
 
-    status = await asyncio.to_thread(_forked, in_child)
+    status = await asyncio.to_thread(forked, in_child)
     other = SQLiteOutbox(path)
     claimed = await other.claim(*EVERYTHING)
     await other.aclose()
 
     assert status == 0
     assert bodies(claimed) == [group("from the child").body]
-
-
-def _forked(work: "object") -> int:
-    """Fork, work in the child, and return what it exits with."""
-    pid = os.fork()
-    if pid == 0:
-        code = 99
-        try:
-            code = work()  # type: ignore[operator]
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -57,3 +57,16 @@ async def ending(process: asyncio.subprocess.Process) -> Ended:
     at = time.monotonic()
     assert process.returncode is not None
     return Ended(process.returncode, output.decode(), errors.decode(), at)
+
+
+def forked(work: Callable[[], int]) -> int:
+    """Fork, work in the child, and return what it exits with."""
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            code = work()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
