@@ -11,6 +11,7 @@ from typing import Self
 import pytest
 from support.groups import bodies, group
 from support.redis_server import RedisServer
+from support.rigs import turns
 
 from algolia_events.errors import OutboxError
 from algolia_events.outbox import DeadLetter, RedisOutbox, SQLiteOutbox
@@ -97,6 +98,23 @@ async def remote(proxy: LossyProxy, redis_server: RedisServer, tmp_path: Path) -
     await outbox.open()
     yield outbox
     await outbox.aclose()
+
+
+async def test_what_comes_while_a_step_is_under_way_waits_for_its_answer(
+    remote: RedisOutbox, proxy: LossyProxy
+) -> None:
+    answer = asyncio.Event()
+    proxy.fates.append(answer)
+    before = proxy.scripts
+
+    first = asyncio.create_task(remote.store([group("a")]))
+    await proxy.has_passed(before + 1)
+    second = asyncio.create_task(remote.store([group("b")]))
+    await turns()
+    answer.set()
+    await asyncio.gather(first, second)
+
+    assert bodies(await remote.claim(*EVERYTHING)) == [group("a").body, group("b").body]
 
 
 async def test_what_a_lost_answer_claimed_is_stored_once_and_claimed_again(
