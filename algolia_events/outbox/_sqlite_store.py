@@ -28,6 +28,7 @@ _NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.
 _LETTERS_SHARE: Final = 4
 """Dead letters may take one part in so many of the bound, whatever comes in: they never keep an event out."""
 _WITHOUT_LOG: Final = "the outbox was read without its log, which needs room: what was stored last is not in it"
+_GONE: Final = "the outbox file was deleted or moved while it was in use: what had been stored in it may be lost"
 _CANDIDATES: Final = 100
 """Rows that are looked at together in search of one to claim."""
 _WAIT_FOR_OPENING_SECONDS: Final = 10.0
@@ -120,10 +121,7 @@ class SQLiteStore:
     def close(self) -> None:
         """Close the file, and give back what was claimed."""
         self._disconnect()
-        self._claimed.clear()
-        locks, self._locks = self._locks, None
-        if locks is not None:
-            locks.close()
+        self._release()
 
     def abandon(self) -> None:
         """Forget, in a forked child, what is the parent's, without touching it: SQLite forbids to close it here."""
@@ -176,9 +174,10 @@ class SQLiteStore:
             raise OutboxError(f"the outbox {self._path} fails: {exc}") from exc
 
     def _connected(self) -> sqlite3.Connection:
-        if self._connection is not None and self._identity() == self._file:
-            return self._connection
-        self._disconnect()
+        if self._connection is not None:
+            if self._identity() == self._file:
+                return self._connection
+            self._leave()
         files.refuse_network_file_system(self._path.parent)
         files.refuse_foreign(self._path)
         with self._opening():
@@ -190,6 +189,20 @@ class SQLiteStore:
             self._unlock(tuple(self._claimed))
             self._file = file
         return self._connection
+
+    def _leave(self) -> None:
+        """Give up a file that is no longer where it was: deleted, replaced, or its whole directory is gone for now."""
+        self._disconnect()
+        self.notice = _GONE
+        _log.error("algolia_events.outbox_gone")
+        if self._path.parent.is_dir():  # the locks may have been deleted with it: another process would make new ones
+            self._release()
+
+    def _release(self) -> None:
+        self._claimed.clear()
+        locks, self._locks = self._locks, None
+        if locks is not None:
+            locks.close()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -121,6 +121,22 @@ async def test_what_another_process_moved_aside_is_noticed(outbox: SQLiteOutbox,
     assert bodies(await outbox.groups()) == [group("new").body]
 
 
+async def test_a_file_that_is_deleted_while_it_is_used_costs_what_was_in_it_and_no_more(
+    outbox: SQLiteOutbox, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await outbox.store([group("old")])
+    old = await outbox.claim(*EVERYTHING)
+    for each in path.parent.iterdir():  # many file systems give the next file the number of the deleted one
+        await asyncio.to_thread(each.unlink)
+
+    await outbox.store([group("new")])
+    await outbox.settle(done=old)
+
+    assert bodies(await outbox.claim(*EVERYTHING)) == [group("new").body]
+    assert "deleted or moved" in str(outbox.notice)
+    assert "algolia_events.outbox_gone" in caplog.messages
+
+
 async def test_a_database_of_something_else_is_left_alone(outbox: SQLiteOutbox, path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE theirs (x)")
