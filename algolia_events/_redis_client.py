@@ -14,7 +14,7 @@ from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, SlaveNotFoundError
 from redis.backoff import NoBackoff
-from redis.exceptions import AskError, RedisError
+from redis.exceptions import AskError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -147,6 +147,16 @@ class _TLSConnection(SSLConnection):
         except (OSError, TypeError, ValueError) as exc:  # the latter where parameters do not go together
             raise RedisError("the certificates that the address names cannot be read") from exc
         await super().connect()  # type: ignore[no-untyped-call]
+
+
+async def eviction_notice(client: Redis) -> str | None:
+    """Say that Redis may delete keys that never expire; None where it does not, or where this user may not ask."""
+    memory: Any = {}
+    with contextlib.suppress(ResponseError):  # INFO counts as dangerous in Redis's ACL, and nothing depends on it
+        memory = await client.info("memory")
+    policy = str(memory.get("maxmemory_policy"))
+    evicts = memory.get("maxmemory") and not policy.startswith(("noeviction", "volatile"))
+    return f"Redis may evict the outbox: its maxmemory-policy is {policy}" if evicts else None
 
 
 def describe(exc: BaseException) -> str:

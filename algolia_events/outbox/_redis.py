@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from algolia_events._cancelling import cancel_again, cancel_requests
 from algolia_events._fork import keep_for_parent, watch_forks
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
-from algolia_events._redis_client import Connections, describe, make_client
+from algolia_events._redis_client import Connections, describe, eviction_notice, make_client
 from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
 from algolia_events.outbox import _redis_scripts as scripts
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
@@ -117,13 +117,7 @@ class RedisOutbox:
         async with self._translated() as connections:
             await make_group(connections, self._stream, self._group)
             await connections.client.eval(scripts.TIDY, 2, self._stream, self._marks, self._group)
-            await self._look_at_memory(connections)
-
-    async def _look_at_memory(self, connections: Connections) -> None:
-        memory: Any = await connections.client.info("memory")
-        policy = str(memory.get("maxmemory_policy"))
-        evicts = memory.get("maxmemory") and not policy.startswith(("noeviction", "volatile"))
-        self.notice = f"Redis may evict the outbox: its maxmemory-policy is {policy}" if evicts else None
+            self.notice = await eviction_notice(connections.client)
 
     async def store(self, groups: Sequence[EventGroup]) -> None:
         """Keep groups; see `Outbox.store`."""
@@ -188,7 +182,7 @@ class RedisOutbox:
             pipeline.xlen(self._stream)
             pipeline.xlen(self._rejected)
             (events, size), groups, rejected = await pipeline.execute()
-            await self._look_at_memory(connections)
+            self.notice = await eviction_notice(connections.client)
         if not groups:  # somebody may have deleted the stream alone
             return OutboxSizes(events=0, groups=0, bytes=0, rejected=rejected, oldest_ms=None)
         oldest = await self.groups(limit=1)

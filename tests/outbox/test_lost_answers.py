@@ -189,7 +189,7 @@ async def test_after_giving_back_without_an_answer_it_claims_under_another_name(
     """If it were carried out late, it would give back what has been claimed anew."""
     await remote.store([group("a")])
     claimed = await remote.claim(*EVERYTHING)
-    name = remote._claims.name
+    name = remote._consumer.name
     proxy.fates.extend([None, None])  # the second time as well
 
     with pytest.raises(OutboxError):
@@ -197,7 +197,7 @@ async def test_after_giving_back_without_an_answer_it_claims_under_another_name(
     again = await remote.claim(*EVERYTHING)
 
     assert bodies(again) == [group("a").body]
-    assert remote._claims.name != name
+    assert remote._consumer.name != name
 
 
 async def test_what_a_claim_takes_whose_answer_is_lost_is_given_back_without_another_claim(

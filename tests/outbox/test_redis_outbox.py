@@ -15,7 +15,7 @@ from support.rigs import turns
 
 from algolia_events._redis_client import describe
 from algolia_events.errors import ConfigurationError, OutboxError
-from algolia_events.outbox import RedisOutbox, open_outbox
+from algolia_events.outbox import DeadLetter, RedisOutbox, open_outbox
 from algolia_events.outbox._exchange import Exchange
 
 EVERYTHING = (1_000_000, 1 << 40)
@@ -110,6 +110,27 @@ async def test_a_forked_child_leaves_the_parents_claims_and_connections_alone(ou
     assert status == 1
     assert bodies(left) == [group("a").body]
     assert (await outbox.sizes()).groups == 0
+
+
+async def test_a_user_needs_no_more_rights_than_the_documentation_says(
+    own_server: RedisServer, plain: redis.Redis
+) -> None:
+    needed = "~algolia_events ~{algolia_events}:* +@stream +@hash +eval +del +time"
+    await asyncio.to_thread(plain.execute_command, "ACL", "SETUSER", "shop", "on", ">password", *needed.split())
+    outbox = RedisOutbox(own_server.url.replace(":secret@", "shop:password@"))
+
+    await outbox.open()
+    await outbox.store([group("a"), group("b"), group("c"), group("d")])
+    first, second, *others = await outbox.claim(*EVERYTHING)
+    await outbox.settle(done=[first], rejected=[DeadLetter(event=b"{}", status=422, message="no", rejected_ms=1)])
+    await outbox.settle(left=[second])
+    sizes = await outbox.sizes()
+    retried, purged = await outbox.retry_dead_letters(), await outbox.purge(events=True, dead_letters=True)
+    await outbox.settle(left=others)
+    await outbox.aclose()
+
+    assert (sizes.groups, sizes.rejected, retried, purged) == (3, 1, 1, 2)
+    assert outbox.notice is None
 
 
 async def test_out_of_memory_refuses_and_still_empties(outbox: RedisOutbox, plain: redis.Redis) -> None:
