@@ -8,7 +8,16 @@ from typing import Final
 from cyclopts import App, CycloptsError, Parameter
 
 from algolia_events._version import __version__
-from algolia_events.cli._console import NOT_ALL_WELL, OK, USAGE, OutputError, UsageError, give_up_the_rest, note
+from algolia_events.cli._console import (
+    NOT_ALL_WELL,
+    OK,
+    USAGE,
+    OutputError,
+    UsageError,
+    give_up_the_rest,
+    note,
+    spell_out_what_the_locale_lacks,
+)
 from algolia_events.errors import ConfigurationError
 
 _COMMANDS: Final = {
@@ -54,6 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return the code to exit with."""
     # The library logs for applications; here each command says in its own words what happened.
     logging.getLogger("algolia_events").addHandler(logging.NullHandler())
+    spell_out_what_the_locale_lacks()
     try:
         code = build_app(arguments)(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError:

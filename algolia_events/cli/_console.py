@@ -1,10 +1,12 @@
 """What every command shares: where words go, and the codes to exit with."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final, TextIO
+from io import TextIOWrapper
+from typing import Any, Final, TextIO
 
 OK: Final = 0
 NOT_ALL_WELL: Final = 1
@@ -26,8 +28,16 @@ def say(line: str) -> None:
         OutputError: it cannot be written.
     """
     with suppress(BrokenPipeError), _translated():
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{readable(line)}\n")
         sys.stdout.flush()
+
+
+def say_json(result: Any) -> None:
+    """Write a result as one line of JSON, in UTF-8 whatever the locale; otherwise like `say`."""
+    line = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+    with suppress(BrokenPipeError):
+        say_bytes(line.encode(errors="backslashreplace") + b"\n")  # which is how JSON writes half a character, too
+        say_the_rest()
 
 
 def say_bytes(lines: bytes) -> None:
@@ -51,8 +61,21 @@ def note(line: str) -> None:
     """Write what is for people, one line, to the standard error; where that fails, there is nobody to tell."""
     with suppress(OSError):
         if sys.stderr is not None:
-            sys.stderr.write(f"{line}\n")
+            sys.stderr.write(f"{readable(line)}\n")
             sys.stderr.flush()
+
+
+def readable(line: str) -> str:
+    """Spell out what is not to be shown: control characters, of which a terminal makes commands, and broken text."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def spell_out_what_the_locale_lacks() -> None:
+    """Write characters that the standard output's encoding does not have as escapes, as the standard error does."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def give_up_the_rest() -> None:

@@ -4,11 +4,10 @@ import time
 from functools import partial
 from typing import Annotated
 
-import orjson
 from cyclopts import Parameter, validators
 
 from algolia_events.abc import InspectableOutbox
-from algolia_events.cli._console import NOT_ALL_WELL, OK, say
+from algolia_events.cli._console import NOT_ALL_WELL, OK, say, say_json
 from algolia_events.cli._outbox_options import Outbox, with_outbox
 
 _Count = Annotated[int | None, Parameter(validator=validators.Number(gte=0))]
@@ -49,7 +48,7 @@ async def _judge(max_age: float | None, max_events: int | None, as_json: bool, b
     if box.notice is not None:
         problems.append(box.notice)
     if as_json:
-        say(orjson.dumps({"ok": not problems, "problems": problems, "events": sizes.events}).decode())
+        say_json({"ok": not problems, "problems": problems, "events": sizes.events})
     else:
         say("; ".join(problems) or f"ok, {sizes.events} events wait")
     return NOT_ALL_WELL if problems else OK

@@ -12,7 +12,7 @@ from cyclopts import Parameter, validators
 from algolia_events._batching import SEPARATOR
 from algolia_events._groups import ClaimedGroup, DeadLetter
 from algolia_events.abc import InspectableOutbox
-from algolia_events.cli._console import NOT_ALL_WELL, OK, UsageError, note, say, say_bytes, say_the_rest
+from algolia_events.cli._console import NOT_ALL_WELL, OK, UsageError, note, say, say_bytes, say_json, say_the_rest
 from algolia_events.cli._outbox_options import Outbox, with_outbox
 
 Action = Literal["stats", "list", "rejected", "retry", "export", "purge"]
@@ -31,7 +31,7 @@ def outbox(  # noqa: D417 - `_outbox_options` describes --outbox
     *,
     outbox: Outbox = None,
     json: bool = False,
-    limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 100,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1_000_000))] = 100,
     dead_letters: bool = False,
     yes: bool = False,
 ) -> int:
@@ -147,7 +147,7 @@ async def _dead_events(box: InspectableOutbox) -> AsyncIterator[bytes]:
 
 def _show(call: _Call, fields: Mapping[str, Any]) -> None:
     if call.json:
-        say(orjson.dumps(fields).decode())
+        say_json(fields)
     else:
         say(", ".join(f"{name.replace('_', ' ')} {'-' if value is None else value}" for name, value in fields.items()))
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from algolia_events.cli._console import note
+from algolia_events.cli._console import note, readable
 
 
 @attrs.frozen(kw_only=True)
@@ -38,7 +38,7 @@ def progress_display(total: int | None) -> Iterator[Display]:
     with bar:
         task = bar.add_task("", total=total)
         yield Display(
-            note=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+            note=lambda line: console.print(readable(line), markup=False, highlight=False, soft_wrap=True),
             update=lambda done, words: bar.update(task, completed=done, description=words),
             is_live=True,
         )

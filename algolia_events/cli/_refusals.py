@@ -10,6 +10,7 @@ import orjson
 from algolia_events._codec import to_mapping
 from algolia_events.cli._console import UsageError, note
 from algolia_events.cli._records import Record
+from algolia_events.cli._sources import as_text
 
 _SHOWN: Final = 10
 
@@ -46,7 +47,7 @@ class Refusals:
         if self._count <= _SHOWN:
             self._tell(f"{name}:{place.line}: {reason}")
         if self._file is not None:
-            entry = {"line": place.line, "file": name, "reason": reason, **_content(record)}
+            entry = {"line": place.line, "file": as_text(name), "reason": reason, **_content(record)}
             self._file.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
 
     def flush(self) -> None:

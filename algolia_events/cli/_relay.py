@@ -4,14 +4,13 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated
+from typing import Annotated, Any
 
-import orjson
 from cyclopts import Parameter, validators
 
 from algolia_events._relay import Relay
 from algolia_events.cli import _options
-from algolia_events.cli._console import NOT_ALL_WELL, OK, OutputError, note, say
+from algolia_events.cli._console import NOT_ALL_WELL, OK, OutputError, note, say_json
 from algolia_events.cli._outbox_options import Outbox
 from algolia_events.cli._signals import on_stop_signal
 from algolia_events.config import QueueOptions
@@ -87,23 +86,21 @@ def _on_stats_signal(worker: Relay) -> Iterator[None]:
 def _tell(worker: Relay) -> None:
     """Write the figures; where they cannot be written, events are sent all the same."""
     try:
-        say(_figures(worker))
+        say_json(_figures(worker))
     except OutputError as exc:
         note(f"algolia-events: {exc}")
 
 
-def _figures(worker: Relay) -> str:
-    """One line of JSON: monitoring reads it, and people can."""
+def _figures(worker: Relay) -> dict[str, Any]:
+    """What monitoring reads, and people can."""
     stats, health = worker.stats(), worker.health()
-    return orjson.dumps(
-        {
-            "claimed": stats.claimed,
-            "accepted": stats.accepted,
-            "rejected": stats.rejected,
-            "dropped": {str(reason): count for reason, count in stats.dropped.items()},
-            "given_back": stats.given_back,
-            "in_flight": stats.in_flight,
-            "health": str(health.state),
-            "reason": health.reason,
-        }
-    ).decode()
+    return {
+        "claimed": stats.claimed,
+        "accepted": stats.accepted,
+        "rejected": stats.rejected,
+        "dropped": {str(reason): count for reason, count in stats.dropped.items()},
+        "given_back": stats.given_back,
+        "in_flight": stats.in_flight,
+        "health": str(health.state),
+        "reason": health.reason,
+    }

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import attrs
-import orjson
 from cyclopts import Parameter, validators
 
 from algolia_events._client import AlgoliaEvents
 from algolia_events.cli import _options
 from algolia_events.cli._background import Background
-from algolia_events.cli._console import NOT_ALL_WELL, OK, USAGE, note, say
+from algolia_events.cli._console import NOT_ALL_WELL, OK, USAGE, UsageError, note, say, say_json
 from algolia_events.cli._csv import CsvOptions, csv_options
 from algolia_events.cli._figures import End, Result
 from algolia_events.cli._importing import Import, Watcher
@@ -21,7 +20,7 @@ from algolia_events.cli._progress import progress_display
 from algolia_events.cli._records import RecordReader
 from algolia_events.cli._refusals import Refusals
 from algolia_events.cli._signals import on_stop_signal
-from algolia_events.cli._sources import expand, size_of
+from algolia_events.cli._sources import STDIN, expand, size_of
 from algolia_events.cli._state import State, StateFile
 from algolia_events.config import QueueOptions, RetryOptions
 
@@ -85,6 +84,7 @@ def send(  # noqa: D417 - `_options` describes what several commands have
         json: Write the figures as JSON.
     """
     names = expand(files)
+    _refuse_to_overwrite(names, rejected=rejected, resume=resume)
     csv = csv_options(columns, constants, delimiter=delimiter, list_separator=list_separator)
     state_file = None if resume is None else StateFile(resume, names)
     watcher = Watcher()
@@ -99,8 +99,21 @@ def send(  # noqa: D417 - `_options` describes what several commands have
     job = Job(names=names, csv=csv, all_csv=all_csv, rejected=rejected, state_file=state_file, timeout=timeout)
     result = asyncio.run(_run(job, client, watcher))
     _explain(result, resumable=resume is not None)
-    say(orjson.dumps(attrs.asdict(result.figures)).decode() if json else result.figures.line)
+    if json:
+        say_json(attrs.asdict(result.figures))
+    else:
+        say(result.figures.line)
     return _exit_code(result)
+
+
+def _refuse_to_overwrite(names: Sequence[str], *, rejected: Path | None, resume: Path | None) -> None:
+    """Raise `UsageError` where a file that is written is read as well: it would be emptied before it is."""
+    inputs = {Path(name).resolve() for name in names if name != STDIN}
+    for option, path in (("--rejected", rejected), ("--resume", resume)):
+        if path is not None and path.is_file() and path.resolve() in inputs:
+            raise UsageError(f"{option} {path}: is one of the files to be sent; name another one")
+    if rejected is not None and resume is not None and rejected.resolve() == resume.resolve():
+        raise UsageError(f"--rejected and --resume both name {rejected}; they need a file each")
 
 
 async def _run(job: Job, client: AlgoliaEvents, watcher: Watcher) -> Result:

@@ -39,7 +39,7 @@ def expand(patterns: Iterable[str]) -> list[str]:
     for pattern in patterns:
         if pattern == STDIN:
             names.append(STDIN)
-        elif Path(pattern).exists():
+        elif os.path.exists(pattern):  # noqa: PTH110 - Path.exists() fails for a name that is too long
             names.append(pattern)
         elif found := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
             names += found
@@ -56,6 +56,11 @@ def expand(patterns: Iterable[str]) -> list[str]:
     if names.count(STDIN) > 1:
         raise UsageError("the standard input can be read only once: give - one time")
     return names
+
+
+def as_text(name: str) -> str:
+    """Write a file's name so that any text can hold it: bytes that are no UTF-8 as escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def size_of(name: str) -> int | None:

@@ -11,7 +11,7 @@ import orjson
 
 from algolia_events.cli._console import UsageError
 from algolia_events.cli._records import Position
-from algolia_events.cli._sources import STDIN, Extent
+from algolia_events.cli._sources import STDIN, Extent, as_text
 
 _VERSION: Final = 2
 
@@ -88,7 +88,7 @@ class StateFile:
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self._path = path
-        self._names = [name if name == STDIN else str(Path(name).resolve()) for name in names]
+        self._names = [name if name == STDIN else as_text(str(Path(name).resolve())) for name in names]
 
     def load(self) -> State:
         """Read the state; a fresh one where there is no file yet.

@@ -2,19 +2,18 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import attrs
-import orjson
 from cyclopts import Parameter, validators
 
 from algolia_events import _limits
 from algolia_events._codec import encode
 from algolia_events.cli import _options
-from algolia_events.cli._console import NOT_ALL_WELL, OK, USAGE, UsageError, note, say
+from algolia_events.cli._console import NOT_ALL_WELL, OK, USAGE, UsageError, note, say, say_json
 from algolia_events.cli._csv import csv_options
 from algolia_events.cli._records import Record, RecordReader
-from algolia_events.cli._sources import SourceError, expand
+from algolia_events.cli._sources import SourceError, as_text, expand
 from algolia_events.events import Event
 
 _ENVELOPE_BYTES: Final = len('{"events":[]}')
@@ -97,7 +96,6 @@ def _late_problems(event: Event, now_ms: int, oldest_ms: float) -> Iterator[tupl
 def _write(name: str, line: int, problems: Sequence[tuple[str, str]], *, json: bool) -> None:
     for field, problem in problems:
         if json:
-            entry: dict[str, Any] = {"file": name, "line": line, "field": field, "problem": problem}
-            say(orjson.dumps(entry).decode())
+            say_json({"file": as_text(name), "line": line, "field": field, "problem": problem})
         else:
             say(f"{name}:{line}: {field}: {problem}")

@@ -57,6 +57,51 @@ async def test_many_events_go_out_in_full_requests_with_their_own_timestamps(
     assert len(sandbox.events) == len(events)
 
 
+async def test_a_name_that_is_no_text_is_spelled_out(
+    command: Any, sandbox: Sandbox, click: Click, ndjson: Ndjson
+) -> None:
+    name = os.fsdecode(b"\xff\x1b[31m.ndjson")
+    (command.folder / name).write_bytes(ndjson([click(1)]) + b"{}\n")
+
+    sent = await command("send", name, "--rejected", "refused", "--resume", "state")
+    again = await command("send", name, "--resume", "state")
+    checked = await command("validate", "--json", name)
+
+    assert (sent.figures["accepted"], sent.figures["invalid"], again.figures["read"]) == (1, 1, 0)
+    assert sent.err.startswith("\\udcff\\x1b[31m.ndjson:2: ")
+    refused = (command.folder / "refused").read_bytes()
+    for line in (refused.splitlines()[0], checked.out.splitlines()[0]):
+        assert json.loads(line)["file"] == "\\xff\x1b[31m.ndjson"
+
+
+@pytest.mark.parametrize("option", ["--rejected", "--resume"])
+async def test_an_input_is_never_written_over(
+    command: Any, sandbox: Sandbox, click: Click, ndjson: Ndjson, option: str
+) -> None:
+    content = ndjson([click(1)])
+    (command.folder / "a.ndjson").write_bytes(content)
+
+    finished = await command("send", "*.ndjson", option, "./a.ndjson")
+
+    assert (finished.code, (command.folder / "a.ndjson").read_bytes()) == (2, content)
+    assert finished.err == f"algolia-events: {option} a.ndjson: is one of the files to be sent; name another one\n"
+
+
+async def test_one_file_cannot_take_the_refused_and_the_state(command: Any, click: Click, ndjson: Ndjson) -> None:
+    (command.folder / "a.ndjson").write_bytes(ndjson([click(1)]))
+
+    finished = await command("send", "a.ndjson", "--rejected", "b", "--resume", "./b")
+
+    assert (finished.code, (command.folder / "b").exists()) == (2, False)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000], ids=["empty", "long"])
+async def test_a_name_that_cannot_be_is_an_error_in_words(command: Any, name: str) -> None:
+    finished = await command("send", name)
+
+    assert (finished.code, finished.err) == (2, f"algolia-events: {name}: no such file\n")
+
+
 async def test_files_globs_gzip_and_standard_input_are_read_in_the_order_given(
     command: Any, sandbox: Sandbox, click: Click, ndjson: Ndjson
 ) -> None:

@@ -19,7 +19,7 @@ from support.groups import group
 from support.redis_server import RedisServer
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs
-from algolia_events.outbox import SQLiteOutbox
+from algolia_events.outbox import DeadLetter, SQLiteOutbox
 from algolia_events.sandbox import Sandbox
 
 
@@ -58,7 +58,7 @@ async def start(
 
 async def ended(process: asyncio.subprocess.Process) -> Finished:
     out, err = await asyncio.wait_for(process.communicate(), 30)
-    return Finished(process.returncode, (out or b"").decode(), err.decode())
+    return Finished(process.returncode, (out or b"").decode(errors="replace"), err.decode())
 
 
 async def run(outbox: Path | str, *arguments: str, stdout: int = asyncio.subprocess.PIPE) -> Finished:
@@ -176,6 +176,27 @@ async def test_a_signal_ends_it_though_no_answer_comes(hung: tuple[str, asyncio.
 
     assert time.monotonic() - begun < 3  # an answer is waited for twice, 2 s each
     assert (finished.code, finished.err) == (1, "algolia-events: interrupted\n")
+
+
+async def test_words_of_others_are_shown_and_never_obeyed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "no\n\x1b[31mé\u202e😀"
+    outbox = SQLiteOutbox(path)
+    await outbox.settle(rejected=[DeadLetter(event=b'{"name":"x"}', status=422, message=words, rejected_ms=1)])
+    await outbox.aclose()
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+
+    for_people = await run(path, "outbox", "rejected")
+    for_programs = await run(path, "outbox", "rejected", "--json")
+
+    assert for_people.out == "status 422, message no\\n\\x1b[31m\ufffd\\u202e\\U0001f600, rejected ms 1\n"
+    assert json.loads(for_programs.out)["message"] == words
+
+
+async def test_a_limit_has_a_limit(path: Path) -> None:
+    finished = await run(path, "outbox", "list", "--limit", "9" * 30)
+
+    assert finished.code == 2
+    assert "Traceback" not in finished.err
 
 
 @pytest.fixture
