@@ -140,6 +140,23 @@ async def test_the_meters_of_opentelemetry(sandbox: Sandbox, make: MakeClient) -
     assert points["algolia_events.batch.duration"]["refused"] >= 1
 
 
+async def test_the_buckets_of_durations_are_seconds(sandbox: Sandbox, make: MakeClient) -> None:
+    metrics_sdk = pytest.importorskip("opentelemetry.sdk.metrics")
+    export = pytest.importorskip("opentelemetry.sdk.metrics.export")
+    instrumentation = pytest.importorskip("algolia_events.instrumentation")
+    reader = export.InMemoryMetricReader()
+    provider = metrics_sdk.MeterProvider(metric_readers=[reader])
+    client = make(hooks=[instrumentation.OpenTelemetryHook(provider)])
+
+    client.events.track(click("user-1"))
+    await client.events.flush(timeout=10)
+    metrics = reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+    provider.shutdown()
+
+    (bounds,) = (m.data.data_points[0].explicit_bounds for m in metrics if m.name == "algolia_events.batch.duration")
+    assert (bounds[0], bounds[-1]) == (0.005, 10)
+
+
 @pytest.mark.parametrize("is_shared", [True, False], ids=["one hook", "a hook each"])
 async def test_opentelemetry_sees_each_queue_for_as_long_as_it_lives(sandbox: Sandbox, is_shared: bool) -> None:
     metrics_sdk = pytest.importorskip("opentelemetry.sdk.metrics")

@@ -16,6 +16,9 @@ from algolia_events.reports import DropReason, QueueStats
 
 _SUPPRESS: Final = ("suppress_instrumentation", "suppress_http_instrumentation")
 """The keys that OpenTelemetry's instrumentations of HTTP clients look for in the context."""
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""Those of `http.client.request.duration` in OpenTelemetry's semantic conventions. An SDK's own are meant for
+milliseconds: of its buckets, nearly every request would be in the first."""
 
 
 @attrs.frozen
@@ -103,7 +106,10 @@ class OpenTelemetryHook(Hook):
             "algolia_events.processed", unit="{event}", description="Events whose fate is known, by error.type"
         )
         self._duration = meter.create_histogram(
-            "algolia_events.batch.duration", unit="s", description="From a request's start to its verdict"
+            "algolia_events.batch.duration",
+            unit="s",
+            description="From a request's start to its verdict",
+            explicit_bucket_boundaries_advisory=_SECONDS,
         )
 
     def attached(self, stats: Callable[[], QueueStats], max_events: int) -> None:
