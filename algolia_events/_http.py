@@ -14,7 +14,7 @@ from yarl import URL
 from algolia_events._cancelling import cancel_requests
 from algolia_events._fork import watch_forks
 from algolia_events._wire import Request, Response, Timeouts
-from algolia_events.errors import CertificateError, ClientClosedError, TransportError
+from algolia_events.errors import CertificateError, ClientClosedError, TransportError, WrongLoopError
 
 _SLICE_BYTES: Final = 256 * 1024
 """How much of a body is handed to the socket in one turn of the loop."""
@@ -92,7 +92,8 @@ class AiohttpTransport:
     async def send(self, request: Request) -> Response:
         """Send a request and return the answer, of whatever status; see `Transport.send`.
 
-        After `aclose()` it raises `ClientClosedError`: a session opened then would never be closed.
+        After `aclose()` it raises `ClientClosedError`: a session opened then would never be closed. While the loop that
+        has its own session runs, it raises `WrongLoopError` in any other.
 
         A pooled connection that turns out closed before any byte left is replaced at once: that is no failure of the
         server's, and nobody has to wait for it.
@@ -144,7 +145,9 @@ class AiohttpTransport:
             return Response(status=answer.status, headers=headers, body=content, complete=complete)
 
     def _session(self) -> aiohttp.ClientSession:
-        if self._loop is not None and self._loop.is_closed():
+        if self._loop not in (None, asyncio.get_running_loop()):
+            if self._loop.is_running():
+                raise WrongLoopError
             self.forget()  # its connections ended with the loop
         session = self._borrowed or self._owned
         if session is None:

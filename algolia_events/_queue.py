@@ -157,10 +157,7 @@ class EventQueue(Entrance):
             if runner.loop is loop:
                 return runner
             if not runner.loop.is_closed():
-                raise WrongLoopError(
-                    "this client runs in another event loop: await it there, or make one client a loop"
-                    " (track() and stats() work from anywhere)"
-                )
+                raise WrongLoopError
         with self._lock:
             # An attempt that had not begun when its task was cancelled, or whose loop was just closed, never ends.
             self._batcher.reclaim()

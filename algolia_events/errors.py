@@ -97,6 +97,12 @@ class ClientClosedError(AlgoliaEventsError):
 class WrongLoopError(AlgoliaEventsError, RuntimeError):
     """A coroutine of the client was awaited in another event loop than the one it was started in."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "this client runs in another event loop: await it there, or make one client a loop"
+            " (track() and stats() work from anywhere)"
+        )
+
 
 class EventRejectedError(AlgoliaEventsError):
     """Algolia refused the event.

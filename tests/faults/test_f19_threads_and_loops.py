@@ -10,8 +10,8 @@ import pytest
 from blockbuster import BlockBuster
 from support.rigs import LONG_S, MakeRig, Rig, arrived, click
 
-from algolia_events import WrongLoopError
-from algolia_events.sandbox import Sandbox
+from algolia_events import AlgoliaEvents, WrongLoopError
+from algolia_events.sandbox import Delay, Sandbox
 
 EVENTS = 20_000
 
@@ -80,6 +80,31 @@ async def test_another_loop_is_told_what_is_wrong_and_changes_nothing(
 
     assert report.delivered == 1
     assert arrived(sandbox) == [1]
+
+
+async def test_calls_past_the_queue_are_told_as_well_and_do_not_disturb_it(sandbox: Sandbox) -> None:
+    async with AlgoliaEvents(
+        app_id="APP", api_key="key", insights_url=sandbox.url, recommend_urls=[sandbox.url]
+    ) as client:
+        await client.events.deliver(click(1))
+
+        def elsewhere() -> None:
+            with contextlib.closing(asyncio.new_event_loop()) as loop:
+                for wrong in (
+                    client.insights.send_events([click(2)]),
+                    client.recommend.related_products("products", object_id="sku-1", threshold=0),
+                ):
+                    with pytest.raises(WrongLoopError, match="another event loop"):
+                        loop.run_until_complete(wrong)
+
+        with sandbox.fault(Delay(0.2)):
+            under_way = asyncio.create_task(client.events.deliver(click(3)))
+            await sandbox.wait_for(lambda: len(sandbox.requests) == 2)
+            await asyncio.to_thread(elsewhere)
+            await under_way
+
+        assert client.stats().possible_duplicates == 0
+    assert arrived(sandbox) == [1, 3]
 
 
 async def test_track_from_a_loop_in_another_thread_reaches_the_first(sandbox: Sandbox, make: MakeRig) -> None:
