@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -240,7 +239,7 @@ class DurableQueue(StoringQueue):
                 tracked=intake.tracked + sent.tracked,
                 delivered=intake.delivered + sent.delivered,
                 rejected=intake.rejected + sent.rejected,
-                dropped=MappingProxyType(dropped),
+                dropped=dropped,
                 pending=intake.pending + sent.pending,
                 pending_bytes=intake.pending_bytes + sent.pending_bytes,
                 possible_duplicates=intake.possible_duplicates + self._sender.possible_duplicates,

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import copy
 import gc
+import json
 import logging
 import math
+import pickle
 import sys
 import threading
 import time
@@ -12,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 from support.clock import HandClock
 
@@ -249,6 +253,17 @@ async def test_a_full_queue_raises_where_that_was_chosen(make: MakeQueue) -> Non
         queue.track(click())
 
     assert queue.stats().dropped == {DropReason.QUEUE_FULL: 1}
+
+
+async def test_counters_can_be_copied_sent_to_a_process_and_written_as_json(make: MakeQueue) -> None:
+    queue = make(max_events=1)
+    queue.track(click())
+    queue.track(click())
+
+    stats = queue.stats()
+
+    assert copy.deepcopy(stats) == pickle.loads(pickle.dumps(stats)) == stats
+    assert json.loads(json.dumps(attrs.asdict(stats)))["dropped"] == {"queue_full": 1}
 
 
 async def test_put_waits_for_room_in_order(sandbox: Sandbox, make: MakeQueue) -> None:

@@ -4,7 +4,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Final
 
 from algolia_events._batching._admission import Admission
@@ -278,7 +277,7 @@ class Batcher(Admission):
             tracked=self.tracked,
             delivered=ledger.delivered,
             rejected=ledger.rejected,
-            dropped=MappingProxyType(ledger.dropped_so_far()),
+            dropped=ledger.dropped_so_far(),
             pending=self.pending,
             stored=ledger.stored,
             possible_duplicates=ledger.possible_duplicates,

@@ -1,7 +1,6 @@
 """The batcher that sends what was claimed from an outbox, besides events of this process."""
 
 from collections.abc import Callable
-from types import MappingProxyType
 
 from algolia_events._batching._batch import Batch
 from algolia_events._batching._batcher import Batcher
@@ -112,7 +111,7 @@ class SenderBatcher(Batcher):
             claimed=books.tracked,
             accepted=books.delivered,
             rejected=books.rejected,
-            dropped=MappingProxyType(books.dropped_so_far()),
+            dropped=books.dropped_so_far(),
             given_back=self._given_back,
             in_flight=self._claimed_events,
         )
