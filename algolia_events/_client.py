@@ -36,6 +36,8 @@ from algolia_events.reports import DeliveryReport, Health, QueueStats
 if TYPE_CHECKING:
     import aiohttp
 
+    from algolia_events._http import AiohttpTransport
+
 
 class User(UserEvents[bool], UserRecommend):
     """A user of the application: what he does is tracked, what is asked for him carries his token."""
@@ -119,7 +121,10 @@ class AlgoliaEvents:
         if session is not None and transport is not None:
             raise ConfigurationError("give a session or a transport, not both: a transport brings its own connections")
         urls = None if recommend_urls is None else [checked_url("recommend_urls", url) for url in recommend_urls]
-        self._transport = aiohttp_transport(session) if transport is None else transport
+        self._own_transport: AiohttpTransport | None = None
+        if transport is None:
+            transport = self._own_transport = aiohttp_transport(session)
+        self._transport = transport
         self._api = InsightsApi(
             self._transport, app_id=app_id, api_key=api_key, url=insights_url_for(region, insights_url), retry=retry
         )
@@ -175,6 +180,8 @@ class AlgoliaEvents:
             ClientClosedError: the client was closed.
         """
         await self.events.start()
+        if self._own_transport is not None:
+            self._own_transport.stay_here()
 
     async def aclose(self, timeout: float | timedelta | None = None) -> DeliveryReport:  # noqa: ASYNC109 - as EventQueue.aclose()
         """Send what there is, account for the rest, close what is ours; see `EventQueue.aclose()`.

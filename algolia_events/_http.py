@@ -83,7 +83,7 @@ class AiohttpTransport:
         self._borrowed = session
         self._owned: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The loop of the session that is our own."""
+        """The loop of the session that is our own, or is to have one."""
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._closed = False
         _keep_memory()
@@ -111,6 +111,11 @@ class AiohttpTransport:
                 if body.left or not body.reached:
                     raise error from exc
         raise error
+
+    def stay_here(self) -> None:
+        """Send in the running loop, and in no other as long as it runs, although nothing has been sent yet."""
+        if self._owned is None:
+            self._loop = asyncio.get_running_loop()
 
     async def aclose(self) -> None:
         """Close the session, if it is our own; nothing is sent after that."""

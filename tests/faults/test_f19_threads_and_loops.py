@@ -86,7 +86,6 @@ async def test_calls_past_the_queue_are_told_as_well_and_do_not_disturb_it(sandb
     async with AlgoliaEvents(
         app_id="APP", api_key="key", insights_url=sandbox.url, recommend_urls=[sandbox.url]
     ) as client:
-        await client.events.deliver(click(1))
 
         def elsewhere() -> None:
             with contextlib.closing(asyncio.new_event_loop()) as loop:
@@ -97,6 +96,8 @@ async def test_calls_past_the_queue_are_told_as_well_and_do_not_disturb_it(sandb
                     with pytest.raises(WrongLoopError, match="another event loop"):
                         loop.run_until_complete(wrong)
 
+        await asyncio.to_thread(elsewhere)
+        await client.events.deliver(click(1))
         with sandbox.fault(Delay(0.2)):
             under_way = asyncio.create_task(client.events.deliver(click(3)))
             await sandbox.wait_for(lambda: len(sandbox.requests) == 2)
