@@ -14,7 +14,6 @@ from algolia_events.outbox._claim_leases import LeaseLocks
 from algolia_events.outbox._claim_locks import KernelLocks, kernel_has_claim_locks
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._pending import PendingResult
-from algolia_events.outbox._sqlite_file import locks_of
 from algolia_events.outbox._sqlite_store import SQLiteStore
 from algolia_events.outbox._worker import Worker, do
 
@@ -58,7 +57,7 @@ class SQLiteOutbox:
             self._path,
             synchronous=synchronous,
             max_bytes=max_bytes,
-            locks=partial(KernelLocks if kernel_has_claim_locks() else LeaseLocks, locks_of(self._path)),
+            locks=KernelLocks if kernel_has_claim_locks() else LeaseLocks,
         )
         self._worker: Worker | None = None
         self._calls: deque[Call] = deque()

@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -44,8 +44,8 @@ class _Key(NamedTuple):
 class SQLiteStore:
     """The tables, the claims of this process, and the connection, which is made again whenever it is gone."""
 
-    def __init__(self, path: Path, *, synchronous: str, max_bytes: int, locks: Callable[[], ClaimLocks]) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, synchronous: str, max_bytes: int, locks: Callable[[Path], ClaimLocks]) -> None:
+        self._named = path
         self._synchronous = synchronous
         self._max_bytes = max_bytes
         self._make_locks = locks
@@ -54,6 +54,11 @@ class SQLiteStore:
         self._file = (0, 0)
         self._claimed: set[int] = set()
         self.notice: str | None = None
+
+    @cached_property
+    def _path(self) -> Path:
+        """Where the file is, past symbolic links: the locks beside it must be one file for all who use it."""
+        return self._named.resolve()
 
     # --- what an outbox does ---------------------------------------------------------------------------------------
 
@@ -306,7 +311,7 @@ class SQLiteStore:
 
     def _held_locks(self) -> ClaimLocks:
         if self._locks is None:
-            self._locks = self._make_locks()
+            self._locks = self._make_locks(files.locks_of(self._path))
         return self._locks
 
     # --- settling --------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -273,7 +272,7 @@ async def test_claims_on_a_file_that_was_replaced_do_not_shadow_those_on_the_new
     held = await outbox.exchange([group("old")], max_events=10, max_bytes=1 << 40)
     await asyncio.to_thread(move_aside, path)
 
-    await outbox.store([group("new")])  # which has the same number in the new file
+    await outbox.store([group("new")])
     claimed = await other.claim(*EVERYTHING)
     await outbox.settle(done=held)
     sizes = await outbox.sizes()
@@ -286,8 +285,7 @@ async def test_claims_on_a_file_that_was_replaced_do_not_shadow_those_on_the_new
 
 def leased(path: Path) -> SQLiteStore:
     """A store as on other systems than Linux."""
-    locks = partial(LeaseLocks, Path(f"{path}-locks"))
-    return SQLiteStore(path, synchronous="normal", max_bytes=1 << 30, locks=locks)
+    return SQLiteStore(path, synchronous="normal", max_bytes=1 << 30, locks=LeaseLocks)
 
 
 def test_with_leases_what_is_claimed_with_the_storing_is_nobody_elses(tmp_path: Path) -> None:

@@ -60,6 +60,21 @@ async def test_two_outboxes_of_one_process_exclude_each_other(outbox: SQLiteOutb
     assert (bodies(first), bodies(second), bodies(third)) == ([group("a").body], [group("b").body], [group("a").body])
 
 
+@pytest.mark.parametrize("is_new", [True, False], ids=["dangling", "made"])
+async def test_one_file_by_two_names_is_one_outbox(outbox: SQLiteOutbox, path: Path, is_new: bool) -> None:
+    if not is_new:
+        await outbox.open()
+    path.with_name("link.db").symlink_to(path)
+    other = SQLiteOutbox(path.with_name("link.db"))
+
+    await other.store([group("a")])
+    first = await other.claim(*EVERYTHING)
+    second = await outbox.claim(*EVERYTHING)
+    await other.aclose()
+
+    assert (bodies(first), bodies(second)) == ([group("a").body], [])
+
+
 NO_DATABASE = b"this is no database, and never was " * 100
 
 
