@@ -145,9 +145,12 @@ class Reporter:
         _log.warning(event, extra={"count": count, **extra})
 
     def log_suppressed(self) -> None:
-        """Log what was counted and not logged yet, since nothing more will come."""
-        while self._suppressed:
-            _, (event, count, extra) = self._suppressed.popitem()
+        """Log what was counted and not logged yet, since nothing more will come.
+
+        Only a handler of these lines may track again, and have that refused; to log that too would have no end.
+        """
+        suppressed, self._suppressed = self._suppressed, {}
+        for event, count, extra in suppressed.values():
             _log.warning(event, extra={"count": count, **extra})
 
 

@@ -214,3 +214,25 @@ async def test_a_request_that_is_sent_when_the_queue_ends_is_settled_for_the_hoo
         await rig.queue.aclose(0)
 
     assert hook.told == [("sent", 5, 0.0), ("interrupted", 5, 2.0)]
+
+
+async def test_a_handler_of_the_log_that_tracks_does_not_hold_up_the_close(sandbox: Sandbox, make: MakeRig) -> None:
+    rig = make(sandbox.url, max_events=1)
+    handled: list[logging.LogRecord] = []
+
+    class Tracking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            handled.append(record)
+            if len(handled) < 100:
+                rig.queue.track(click(99))
+
+    logger, handler = logging.getLogger("algolia_events"), Tracking()
+    logger.addHandler(handler)
+    try:
+        taken = [rig.queue.track(click(number)) for number in range(3)]
+        report = await rig.queue.aclose(LONG_S)
+    finally:
+        logger.removeHandler(handler)
+
+    assert (taken, report.delivered) == ([True, False, False], 1)
+    assert len(handled) < 10
