@@ -245,7 +245,7 @@ class Feeder:
     async def _work(self) -> None:
         while True:
             self._awake.clear()
-            self._sender.ease(keep_probe=not self._stopped)
+            self._sender.give_back_in_outage(keep_probe=not self._stopped)
             if not self._sender.works and not self._sender.room_for_claims():
                 self._give_back_gathered()  # others may do better
             if self._verdicts and self._clock.monotonic() >= self._settle_due():

@@ -1,4 +1,4 @@
-"""An outbox as its users in here meet it: whatever it raises or answers, and however long it takes."""
+"""A guard around an outbox of anybody's: what it raises, a wrong answer and a late one all become an `OutboxError`."""
 
 import asyncio
 import math

@@ -89,10 +89,10 @@ class Sender(EventQueue):
             given_back = self._batcher.give_back()
         self._after_turn(given_back)
 
-    def ease(self, *, keep_probe: bool) -> None:
+    def give_back_in_outage(self, *, keep_probe: bool) -> None:
         """In an outage, let go of what need not be held, except for one more probe."""
         with self._lock:
-            given_back = self._batcher.ease(keep_probe=keep_probe)
+            given_back = self._batcher.give_back_in_outage(keep_probe=keep_probe)
         if given_back:
             self._after_turn(given_back)
 

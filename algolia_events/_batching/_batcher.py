@@ -16,8 +16,6 @@ from algolia_events.reports import DropReason, QueueStats
 
 _REFUSALS_PER_BATCH: Final = 256
 """How many refused requests the search for bad events in one batch may cost; a lone bad event among 1000 costs 11."""
-
-
 _UNDECIDED: Final = Settlement()
 _FIRST: Final = attrgetter("first")
 

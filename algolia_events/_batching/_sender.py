@@ -83,8 +83,8 @@ class SenderBatcher(Batcher):
         """Give back what was claimed, and give up the rest; see `Batcher.abandon`."""
         return [*self.give_back(), *super().abandon(reason)]
 
-    def ease(self, *, keep_probe: bool) -> list[Settlement]:
-        """In an outage, let go of the claims that wait, but for what the next probe takes: others may do better."""
+    def give_back_in_outage(self, *, keep_probe: bool) -> list[Settlement]:
+        """In an outage, let go of the claims that wait, but for one that the next probe takes: others may do better."""
         if self.gate.is_open:
             return []
         return self.give_back(keep=1 if keep_probe and not self._in_flight else 0)

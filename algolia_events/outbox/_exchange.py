@@ -1,4 +1,4 @@
-"""Calls that wait for the one who talks to the store, and may go to it together."""
+"""Group commit: exchanges that come while the store is busy wait, and go to it together."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,7 +20,7 @@ class Exchange:
 
 @attrs.frozen
 class Call:
-    """An exchange, and who waits for what it brings."""
+    """An exchange, and the result that its caller waits for."""
 
     exchange: Exchange
     result: PendingResult[Sequence[ClaimedGroup]]
@@ -40,9 +40,9 @@ def merged(calls: Sequence[Call]) -> Exchange:
 
 
 def shared_out(calls: Sequence[Call], claimed: Sequence[ClaimedGroup]) -> Iterator[tuple[Call, Sequence[ClaimedGroup]]]:
-    """Yield each call with its share of what all claimed: one that claims gets it, to be sent all the same.
+    """Yield each call with its share of what was claimed for all: one that claims gets everything.
 
-    It comes last: whoever stored hears of that before anybody can have sent it.
+    It comes last, so that each of the others hears that its groups are stored before anybody can have sent them.
     """
     claimer = next((call for call in calls if call.exchange.max_events), None)
     for call in calls:

@@ -1,4 +1,4 @@
-"""Dead letters on their way back: events again, in groups."""
+"""Dead letters turned back into groups of events, to be sent again."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final

@@ -5,9 +5,9 @@ to count a stream's bytes would take reading it; another holds what each process
 twice. Commands that Redis refuses when it is out of memory come after those that it never does, in scripts that free
 memory: from the first write on, a script may go on.
 
-Who holds entries and lives changes how often the first of them counts as delivered, each second: that is in Redis as
-long as the entry, needs no memory of its own, and Redis lets nothing of it expire. The consumer "(released)" holds
-what was given back, and what dead ones held; each claim begins there.
+Whoever holds entries shows each second that he lives, by raising the delivery count of his first one: that needs no
+memory of its own in Redis, is there as long as the entry, and does not expire. The consumer "(released)" holds what was
+given back, and what dead ones held; each claim begins there.
 """
 
 from typing import Final
@@ -102,7 +102,7 @@ local max_events, max_bytes, bound, known = terms.max_events, terms.max_bytes, t
     + _TAKE
     + """
 local mark = redis.call('HGET', marks, terms.process)
-if mark and terms.number <= tonumber(string.match(mark, '^%d+')) then return 1 end  -- lost was the answer, no more
+if mark and terms.number <= tonumber(string.match(mark, '^%d+')) then return 1 end  -- it was done; the answer got lost
 local freed, added, added_events = 0, 0, 0
 for _, done in ipairs(terms.done) do freed = freed + done[2] end
 for i, row in ipairs(terms.groups) do added, added_events = added + #ARGV[i + 1], added_events + row[1] end

@@ -1,4 +1,4 @@
-"""Who of those that hold entries is dead: judged from what one process has seen itself, by its own clock."""
+"""Tells which of the consumers that hold entries are dead, from what one process has seen, by its own clock."""
 
 import math
 from collections.abc import Iterable
