@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from algolia_events._relay import Relay
 from algolia_events.cli import _options
 from algolia_events.cli._console import NOT_ALL_WELL, OK, OutputError, note, say_json
 from algolia_events.cli._outbox_options import Outbox
 from algolia_events.cli._signals import on_stop_signal
 from algolia_events.config import QueueOptions
 from algolia_events.errors import OutboxError
+from algolia_events.relay import Relay
 
 _Seconds = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 

@@ -8,11 +8,12 @@ from support.clock import HandClock
 from support.groups import events_in, group
 from support.outboxes import FailingOutbox
 
-from algolia_events._relay import Relay, RelayWork
+from algolia_events._relay import RelayWork
 from algolia_events._retry import Accepted, Failed, Outcome
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.errors import ConfigurationError
 from algolia_events.outbox import MemoryOutbox
+from algolia_events.relay import Relay
 from algolia_events.reports import HealthState
 from algolia_events.sandbox import Sandbox, Status
 

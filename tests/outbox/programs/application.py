@@ -10,8 +10,8 @@ import sys
 from typing import Any
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs
-from algolia_events._relay import Relay
 from algolia_events.config import QueueOptions, RetryOptions
+from algolia_events.relay import Relay
 
 PROMPT = RetryOptions(backoff_base=0.05, backoff_cap=0.2, probe_interval=0.2, attempt_timeout=60, read_timeout=60)
 """Patient with answers: the test's own process gives them, and on a busy machine some come late. To give up on one is
