@@ -11,7 +11,7 @@ from algolia_events._clock import Alarm, Clock
 from algolia_events._groups import ClaimedGroup, EventGroup
 from algolia_events._guarded import GuardedOutbox, UnansweredError, describe
 from algolia_events._sender import Sender
-from algolia_events._waiting import time_limit
+from algolia_events._waiting import Conditions, time_limit
 from algolia_events.config import QueueOptions
 from algolia_events.errors import AlgoliaEventsError
 
@@ -86,8 +86,7 @@ class Feeder:
         self._alarm = Alarm(clock, self._awake.set)
         self._stopped = False
         self._closing = False
-        self._drains: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        """For each drain under way: whether it is over, and who waits for that."""
+        self._drains = Conditions()
         self.problem: str | None = None
         """Why the outbox could not be read or written, the last time it was."""
         self.loop = asyncio.get_running_loop()
@@ -187,26 +186,10 @@ class Feeder:
 
         try:
             async with time_limit(self._clock, deadline):
-                await self._until(is_over)
+                await self._drains.until(is_over)
         except TimeoutError:
             return False
         return True
-
-    async def _until(self, is_over: Callable[[], bool]) -> None:
-        """Wait until something is so, as far as this task can tell."""
-        if is_over():
-            return
-        entry = (is_over, asyncio.get_running_loop().create_future())
-        self._drains.append(entry)
-        try:
-            await entry[1]
-        finally:
-            self._drains.remove(entry)
-
-    def _end_drains(self) -> None:
-        for is_over, waiter in self._drains:
-            if not waiter.done() and is_over():
-                waiter.set_result(None)
 
     def stop(self) -> None:
         """Claim no more; what is on its way is sent and settled all the same."""
@@ -236,7 +219,7 @@ class Feeder:
 
     def _task_ended(self, _: "asyncio.Task[None]") -> None:
         self._alarm.stop()
-        self._end_drains()
+        self._drains.check()
 
     @property
     def _is_dead(self) -> bool:
@@ -255,7 +238,7 @@ class Feeder:
             self._send()
             if self._room() > 0 and self._clock.monotonic() >= self._claim_at:
                 await self._claim(self._room())
-            self._end_drains()
+            self._drains.check()
             self._look_when_due()
             await self._awake.wait()
 

@@ -1,7 +1,7 @@
-"""Those who wait: for room, for a verdict on one event, for everything before a moment to be settled."""
+"""Those who wait: for a moment, for room, for a verdict on one event or on all before it, for some condition."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -77,6 +77,33 @@ class Waiters:
             if number <= settled_below:
                 _resolve(waiter, None)
         self.look_again()
+
+
+class Conditions:
+    """Those who wait until something is so; whoever may have changed that has them `check()`. For one event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    async def until(self, is_met: Callable[[], bool]) -> None:
+        """Wait until a condition is met."""
+        if is_met():
+            return
+        entry = (is_met, asyncio.get_running_loop().create_future())
+        self._waiting.append(entry)
+        try:
+            await entry[1]
+        finally:
+            self._waiting.remove(entry)
+
+    def check(self) -> None:
+        """Let those go on whose condition is met."""
+        for is_met, waiter in self._waiting:
+            if not waiter.done() and is_met():
+                waiter.set_result(None)
 
 
 def _resolve(future: "asyncio.Future[Any]", result: object) -> None:
