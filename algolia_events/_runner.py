@@ -51,7 +51,7 @@ class Core:
     ended: Callable[[DropReason, int], None]
     """Is told why the work is over, and how many events had to be given up."""
     cancelled: Callable[[], Awaitable[None]]
-    """Has a last chance to save what waits, when the task is cancelled from outside; what it awaits is not."""
+    """Saves what waits when the task is cancelled from outside; the cancellation goes on when it returns."""
 
 
 class Runner:
@@ -68,9 +68,10 @@ class Runner:
         self._is_closing = False
         self._closing_at = math.inf
         self._looks_at = math.inf
-        """While the task sleeps, when it looks by itself, in monotonic seconds."""
+        """When the task that sleeps now will look by itself, in monotonic seconds."""
         self._attempts: anyio.abc.TaskGroup | None = None
         self._not_begun: dict[Batch, Coroutine[Any, Any, None]] = {}
+        """Attempts that the task group has yet to start: one that is cancelled before then leaves them unclosed."""
         with core.lock:
             self._health = core.batcher.gate.health(now=core.clock.monotonic())
         # Its own context: a request of the application that happens to start it must not seem to cause what it sends.
@@ -135,7 +136,7 @@ class Runner:
         else:
             self._end(DropReason.SHUTDOWN)
         finally:
-            for attempt in self._not_begun.values():  # else Python would complain that nobody awaits them
+            for attempt in self._not_begun.values():  # else Python warns that they were never awaited
                 attempt.close()
 
     async def _turn(self, attempts: anyio.abc.TaskGroup) -> bool:

@@ -137,7 +137,7 @@ class Batcher(Admission):
             case Accepted():
                 self.gate.answered(batch.era)
                 books = self._books(batch)
-                self._let_go(batch)
+                self._take_off_totals(batch)
                 books.delivered += batch.count
                 self._measure_room()
                 return Settlement(delivered=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)
@@ -155,13 +155,13 @@ class Batcher(Admission):
                 self._put_back([batch], instead_of=batch)
             case Stored():
                 self.gate.answered(batch.era)
-                self._let_go(batch)
+                self._take_off_totals(batch)
                 self.ledger.stored += batch.count
                 self._measure_room()
                 return Settlement(stored=batch.count, tickets=tuple(batch.tickets.values()), batch=batch)
             case Moved():
                 self.gate.answered(batch.era)
-                self._let_go(batch)
+                self._take_off_totals(batch)
                 self.ledger.tracked -= batch.count
                 self._measure_room()
                 outcome.take_over(batch)
@@ -196,7 +196,7 @@ class Batcher(Admission):
 
     def _reject(self, batch: Batch, status: int, message: str) -> Settlement:
         books = self._books(batch)
-        self._let_go(batch)
+        self._take_off_totals(batch)
         books.rejected += batch.count
         self._measure_room()
         rejection = Rejection(batch.events(), status, message)
@@ -205,13 +205,13 @@ class Batcher(Admission):
     def _drop(self, batch: Batch, reason: DropReason) -> Settlement:
         reason = DropReason.AMBIGUOUS if batch.doubtful else reason
         dropped = self._books(batch).dropped
-        self._let_go(batch)
+        self._take_off_totals(batch)
         dropped[reason] += batch.count
         self._measure_room()
         return _dropped_whole(batch, reason)
 
-    def _let_go(self, batch: Batch) -> None:
-        """Take a batch off the totals; the caller books what became of it before any other call (see the package)."""
+    def _take_off_totals(self, batch: Batch) -> None:
+        """Take a batch out of flight and off the totals; the caller books it before any other call: see the package."""
         self._in_flight -= {batch}
         self._sealed_events -= batch.count
         self._sealed_bytes -= batch.size

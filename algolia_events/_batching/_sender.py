@@ -72,7 +72,7 @@ class SenderBatcher(Batcher):
         waiting = [batch for batch in self._ready if batch.claim is not None][keep:]
         for batch in waiting:
             self._ready.remove(batch)
-            self._let_go(batch)
+            self._take_off_totals(batch)
             self._given_back += batch.count
             self._measure_room()
             if batch.ambiguous:  # whoever sends it next cannot know that it may have arrived
