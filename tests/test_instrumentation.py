@@ -288,6 +288,21 @@ async def test_each_callback_that_raises_is_logged_once(make: MakeClient, caplog
     assert [line.__dict__["callback"] for line in lines] == ["before_send", "opted_out"]
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("name", ["before_send", "opted_out"])
+async def test_what_ends_the_program_within_a_callback_gets_through(
+    make: MakeClient, name: str, end: type[BaseException]
+) -> None:
+    def callback(_: object) -> None:
+        raise end
+
+    client = make(**{name: callback})
+
+    with pytest.raises(end):
+        client.events.track(click())
+    assert client.stats().callback_errors == 0
+
+
 async def test_asking_who_has_opted_out_leaves_the_loop_its_turns(sandbox: Sandbox, make: MakeClient) -> None:
     turn = 0
     asked: Counter[int] = Counter()

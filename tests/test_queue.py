@@ -126,6 +126,7 @@ async def test_an_idle_queue_has_no_timer(make: MakeQueue, clock: HandClock) -> 
     queue = make(clock=clock)
     await queue.start()
     await queue.flush()
+    await queue.deliver(click(timestamp=time.time_ns() // 1_000_000), timeout=60)
     await turns()
 
     assert clock.timers == 0
