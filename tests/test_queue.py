@@ -570,6 +570,23 @@ def test_a_queue_outlives_the_loop_it_was_never_closed_in() -> None:
     assert sent == [2]
 
 
+def test_a_verdict_for_somebody_in_a_loop_that_has_ended_disturbs_nobody() -> None:
+    async def accept(_: bytes) -> Outcome:
+        return Accepted()
+
+    queue = EventQueue(accept, options=QueueOptions(batch_events=2, in_flight=1))
+    ended = asyncio.new_event_loop()
+    verdict = ended.run_until_complete(queue.submit(click()))
+    verdict.add_done_callback(print)
+    for _ in range(2):
+        queue.track(click())
+    ended.close()
+
+    report = asyncio.run(queue.aclose(10))
+
+    assert (report.delivered, report.dropped) == (3, 0)
+
+
 def test_room_is_waited_for_in_whatever_loop_runs() -> None:
     server_works = threading.Event()
 
