@@ -245,8 +245,12 @@ async def test_a_hook_need_not_have_every_method(sandbox: Sandbox, make: MakeCli
         def batch_sent(self, events: int, body_bytes: int) -> None:
             self.events.append(events)
 
+    class Narrow:
+        def retrying(self, events: int, reason: str, delay: float) -> None:
+            raise AssertionError
+
     hook = Partial()
-    client = make(hooks=[hook])
+    client = make(hooks=[hook, Narrow()])
     event = click()
 
     client.events.track(event)

@@ -246,6 +246,23 @@ async def test_drops_that_were_not_logged_are_logged_at_the_end(
     assert counts == [1, 6]
 
 
+async def test_events_too_old_for_a_server_of_the_older_contract_are_noted_once(
+    make: MakeQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = make(batch_events=1)
+    day = 86_400_000
+    now = time.time_ns() // 1_000_000
+
+    noted = []
+    for days in (3, 5, 5):
+        queue.track(click(timestamp=now - days * day))
+        await queue.flush()
+        noted.append([record.message for record in caplog.records])
+
+    line = "algolia_events.old_events"
+    assert noted == [[], [line], [line]]
+
+
 async def test_a_full_queue_raises_where_that_was_chosen(make: MakeQueue) -> None:
     queue = make(max_events=1, overflow="raise")
     queue.track(click())
