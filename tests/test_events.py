@@ -358,6 +358,21 @@ def test_object_data_may_be_mappings_with_either_names() -> None:
     assert event.object_data == (ObjectData(price=1, query_id=OTHER_QUERY_ID), ObjectData(query_id=OTHER_QUERY_ID))
 
 
+def test_a_query_id_under_both_of_its_names_is_refused() -> None:
+    twice = {"queryID": QUERY_ID, "query_id": OTHER_QUERY_ID}
+
+    problems = problems_of(
+        cart,
+        cls=AddedToCartObjectIDsAfterSearch,
+        object_ids=["a"],
+        query_id=QUERY_ID,
+        object_data=[twice],
+        currency="EUR",
+    )
+
+    assert problems == {"object_data[0].query_id": "is given twice, under both of its names"}
+
+
 def test_problems_of_object_data_are_named_by_place_and_field() -> None:
     problems = problems_of(
         cart,
