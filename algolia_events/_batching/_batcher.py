@@ -51,8 +51,7 @@ class Batcher(Admission):
 
         `wall_ms` is the present in epoch milliseconds: events older than `max_event_age` by it are dropped.
         """
-        if self._server_limit.grow(now=now):
-            self._measure_room()
+        self._server_limit.grow(now=now)
         while self.gate.admits(self._slots_taken, now=now):
             if not self._ready and self.deadline(now=now) <= now:
                 self.seal()

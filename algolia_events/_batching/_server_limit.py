@@ -24,10 +24,8 @@ class ServerLimit:
         self.body_bytes = min(self.body_bytes, refused_body // 2 + ENVELOPE_BYTES)
         self._since = now
 
-    def grow(self, *, now: float) -> bool:
-        """Double the limit if it is old; return whether it has changed."""
-        if self.body_bytes == LARGEST_BODY or now < self._since + _SECONDS:
-            return False
-        self.body_bytes = min(LARGEST_BODY, self.body_bytes * 2)
-        self._since = now
-        return True
+    def grow(self, *, now: float) -> None:
+        """Double the limit if it is old."""
+        if self.body_bytes < LARGEST_BODY and now >= self._since + _SECONDS:
+            self.body_bytes = min(LARGEST_BODY, self.body_bytes * 2)
+            self._since = now
