@@ -255,6 +255,8 @@ async def test_a_click_is_split_by_answer(attribution: Attribution) -> None:
         ),
         ViewedObjectIDs(**fields("a", "x")),
         ClickedObjectIDs(**fields("unknown", "unknown too")),
+        # Its value is the caller's, whatever the prices say: there may be a discount.
+        AddedToCartObjectIDs(**fields("unknown"), object_data=[{"price": 10}], currency="EUR", value=8),
     ],
 )
 async def test_what_cannot_or_need_not_be_split_stays_whole(attribution: Attribution, event: Any) -> None:

@@ -70,6 +70,7 @@ user_tokens = (
     | st.text(USER_TOKEN_ALPHABET, min_size=1, max_size=128)
     | st.uuids().map(str)
     | st.uuids().map(lambda value: f"anonymous-{value}")
+    | st.uuids().map(lambda value: f"customers-{value}")
     | st.text().filter(bool).map(lambda user_id: pseudonymous_user_token(user_id, key=KEY))
     | st.text("ABab09-_", min_size=1, max_size=60)
 )
