@@ -90,13 +90,13 @@ def test_in_an_outage_the_sender_holds_what_the_next_probe_takes(keep_probe: boo
     sender = make_sender(in_flight=2)
     for number in range(4):
         sender.admit_claim(Claim([stored("a", range(number, number + 1))]))
-    before = sender.ease(keep_probe=keep_probe)
+    before = sender.give_back_in_outage(keep_probe=keep_probe)
     settle(sender, take_all(sender)[0], Failed(reason="503", ambiguous=False))
     sender.reclaim()
     for _ in range(under_way):
         sender.take(now=100.0, wall_ms=NOW_MS)
 
-    given_back = sender.ease(keep_probe=keep_probe)
+    given_back = sender.give_back_in_outage(keep_probe=keep_probe)
 
     assert before == []
     assert [each.batch.first for each in given_back if each.batch] == list(range(under_way + kept, 4))

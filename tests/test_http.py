@@ -157,6 +157,37 @@ async def test_a_pooled_connection_that_has_died_is_replaced_at_once(transport: 
     assert served == [b"first", b"second"]
 
 
+class DyingConnections(aiohttp.TCPConnector):
+    """Its first connections die as soon as they are handed out, when the pool does not look at them any more."""
+
+    def __init__(self, dying: int) -> None:
+        super().__init__()
+        self._dying = dying
+
+    async def connect(self, *args: Any, **options: Any) -> Any:
+        connection = await super().connect(*args, **options)
+        if self._dying:
+            self._dying -= 1
+            assert connection.transport is not None
+            connection.transport.abort()
+        return connection
+
+
+async def test_connections_that_die_before_a_byte_has_left_are_replaced_at_once() -> None:
+    async with serve(answering(OK)) as url, aiohttp.ClientSession(connector=DyingConnections(2)) as session:
+        response = await AiohttpTransport(session).send(request(url))
+
+    assert response.status == 200
+
+
+async def test_connections_that_die_again_and_again_are_a_failure_without_a_doubt() -> None:
+    async with serve(answering(OK)) as url, aiohttp.ClientSession(connector=DyingConnections(100)) as session:
+        with pytest.raises(TransportError) as caught:
+            await AiohttpTransport(session).send(request(url))
+
+    assert not caught.value.ambiguous
+
+
 @pytest.mark.parametrize("when", ["before the answer", "within the headers", "within an error's body"])
 async def test_the_total_limit_covers_everything(transport: AiohttpTransport, when: str) -> None:
     head = {

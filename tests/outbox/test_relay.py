@@ -108,6 +108,22 @@ async def test_a_drain_goes_on_behind_a_claim_that_was_full(outbox: MemoryOutbox
     assert sizes.groups == 0
 
 
+async def test_the_outbox_is_closed_with_the_relay() -> None:
+    class NotingOutbox(MemoryOutbox):
+        closings = 0
+
+        async def aclose(self) -> None:
+            self.closings += 1
+            await super().aclose()
+
+    outbox = NotingOutbox()
+
+    async with Sandbox() as sandbox, Relay(app_id="A", api_key="k", insights_url=sandbox.url, outbox=outbox):
+        before = outbox.closings
+
+    assert (before, outbox.closings) == (0, 1)
+
+
 async def test_it_says_that_the_outbox_is_away_until_it_works(clock: HandClock) -> None:
     outbox = FailingOutbox(fails=True)
 
