@@ -20,6 +20,7 @@ from algolia_events import (
     TransportError,
     to_mapping,
 )
+from algolia_events._batching import ENVELOPE_BYTES
 from algolia_events._wire import USER_AGENT
 from algolia_events.sandbox import ResetInAnswer, Sandbox, Status
 
@@ -71,6 +72,27 @@ async def test_large_events_are_divided_by_bytes(sandbox: Sandbox, insights: Ins
     result = await insights.send_events(click(index="x" * 300_000) for _ in range(20))
 
     assert result.accepted == 20
+    assert all(request.body_bytes < 2_000_000 for request in sandbox.requests)
+
+
+async def test_a_request_may_be_filled_to_the_last_byte_but_one(sandbox: Sandbox, insights: InsightsClient) -> None:
+    await insights.send_events([click(index="x")])
+    smallest = sandbox.requests[0].body_bytes
+
+    await insights.send_events([click(index="x" * (2_000_000 - smallest))])
+    with pytest.raises(InvalidEventError, match=r"events\[0\]"):
+        await insights.send_events([click(index="x" * (2_000_001 - smallest))])
+
+    assert [request.body_bytes for request in sandbox.requests] == [smallest, 1_999_999]
+
+
+async def test_what_stands_between_events_counts_as_well(sandbox: Sandbox, insights: InsightsClient) -> None:
+    await insights.send_events([click(index="x")])
+    padding = 1999 - (sandbox.requests[0].body_bytes - ENVELOPE_BYTES)
+
+    await insights.send_events(click(index="x" * (1 + padding)) for _ in range(1000))
+
+    assert len(sandbox.requests) == 3
     assert all(request.body_bytes < 2_000_000 for request in sandbox.requests)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from algolia_events._batching import ENVELOPE_BYTES
+from algolia_events._batching import ENVELOPE_BYTES, SEPARATOR
 from algolia_events._limits import MAX_EVENTS_PER_REQUEST, MAX_REQUEST_BYTES
 from algolia_events.outbox import DeadLetter
 from algolia_events.outbox._letters import groups_of
@@ -36,11 +36,12 @@ def test_groups_are_as_large_as_a_request_may_be(sizes: list[int], counts: list[
     assert all(len(group.body) + ENVELOPE_BYTES < MAX_REQUEST_BYTES for group in groups)
 
 
-def test_what_fills_a_request_to_the_last_byte_is_not_cut() -> None:
-    half = (MAX_REQUEST_BYTES - ENVELOPE_BYTES) // 2
+def test_a_group_ends_before_the_limit() -> None:
+    first = padded(1, 1_000_000)
+    room = MAX_REQUEST_BYTES - ENVELOPE_BYTES - len(first) - 2 * len(SEPARATOR)
 
-    fits = list(groups_of(letter(padded(number, half - 3)) for number in range(2)))
-    is_too_much = list(groups_of(letter(padded(number, half)) for number in range(2)))
+    fits = list(groups_of(map(letter, [first, padded(2, room - 1)])))
+    is_too_much = list(groups_of(map(letter, [first, padded(2, room)])))
 
     assert [group.count for group in fits] == [2]
     assert [group.count for group in is_too_much] == [1, 1]
