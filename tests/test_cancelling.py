@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from algolia_events._cancelling import cancel_again, cancels, seen_through
+from algolia_events._cancelling import cancel_again, cancel_requests, result_of
 
 
 async def test_what_was_held_back_is_raised_by_the_next_wait_and_counts_once() -> None:
@@ -17,9 +17,9 @@ async def test_what_was_held_back_is_raised_by_the_next_wait_and_counts_once() -
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
             cancel_again()
-        counts.append(cancels())
+        counts.append(cancel_requests())
         await asyncio.sleep(0)
-        counts.append(cancels())
+        counts.append(cancel_requests())
 
     task = asyncio.create_task(hold_back())
     await begun.wait()
@@ -41,7 +41,7 @@ async def test_a_task_that_somebody_has_cancelled_is_begun_again_for_whoever_wai
         begun.append(asyncio.create_task(work(len(begun))))
         return begun[-1]
 
-    waiting = asyncio.create_task(seen_through(begin))
+    waiting = asyncio.create_task(result_of(begin))
     await asyncio.sleep(0)
     begun[0].cancel()
 
@@ -51,7 +51,7 @@ async def test_a_task_that_somebody_has_cancelled_is_begun_again_for_whoever_wai
 async def test_to_cancel_who_waits_leaves_the_task_alone() -> None:
     done = asyncio.Event()
     task = asyncio.create_task(done.wait())
-    waiting = asyncio.create_task(seen_through(lambda: task))
+    waiting = asyncio.create_task(result_of(lambda: task))
     await asyncio.sleep(0)
 
     waiting.cancel()
