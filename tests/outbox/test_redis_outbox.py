@@ -229,6 +229,18 @@ async def test_what_a_lost_answer_claimed_is_claimed_again(outbox: RedisOutbox) 
     assert bodies(again) == [group("unknown").body]
 
 
+async def test_dead_letters_that_are_written_once_more_late_are_kept_once(outbox: RedisOutbox) -> None:
+    letters = [DeadLetter(event=b"{}", status=422, message=word, rejected_ms=1) for word in ("first", "second")]
+    for letter in letters:
+        await outbox.settle(rejected=[letter])
+    outbox._settlements -= 2  # as if the first had been given again, and were carried out only now
+
+    await outbox.settle(rejected=letters[:1])
+    kept = await outbox.dead_letters()
+
+    assert [each.message for each in kept] == ["first", "second"]
+
+
 async def test_a_wrong_password_is_an_error_that_does_not_show_it(own_server: RedisServer) -> None:
     outbox = RedisOutbox(own_server.url.replace("secret", "not-the-password"))
 
