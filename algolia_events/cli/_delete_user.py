@@ -63,7 +63,7 @@ def delete_user(  # noqa: D417 - `_options` describes what several commands have
 
 
 def _is_confirmed() -> bool:
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("nobody is there to be asked; --yes goes without")
     sys.stderr.write("Delete all events of this user, for good? [y/N] ")
     sys.stderr.flush()

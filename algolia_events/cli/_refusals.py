@@ -67,8 +67,12 @@ class Refusals:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.close()
+        except OSError as problem:  # of what was still to be written
+            self._tell(f"{self._path}: {problem.strerror}: not all that was refused is in it")
 
 
 def reason_of(record: Record) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -85,6 +86,21 @@ async def test_delete_user_asks_and_takes_no_for_an_answer(command: Any, sandbox
     assert "--yes" in nobody.err
     assert deleted_after_no == ()
     assert sandbox.deleted_tokens == ("user-1",)
+
+
+async def test_delete_user_asks_nobody_where_the_input_is_closed(command: Any, sandbox: Sandbox) -> None:
+    command.environ["ALGOLIA_ADMIN_API_KEY"] = "admin-" + command.environ["ALGOLIA_API_KEY"]
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "algolia_events.cli", "delete-user", "user-1"),
+        env=command.environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+    finished = await command.wait(process)
+
+    assert (finished.code, sandbox.deleted_tokens) == (2, ())
+    assert finished.err == "algolia-events: nobody is there to be asked; --yes goes without\n"
 
 
 async def test_delete_user_says_what_went_wrong(command: Any, sandbox: Sandbox) -> None:

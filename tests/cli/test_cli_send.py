@@ -74,6 +74,17 @@ async def test_a_name_that_is_no_text_is_spelled_out(
         assert json.loads(line)["file"] == "\\xff\x1b[31m.ndjson"
 
 
+async def test_a_full_disk_for_what_was_refused_is_said_in_a_line(
+    command: Any, sandbox: Sandbox, click: Click, ndjson: Ndjson
+) -> None:
+    (command.folder / "a.ndjson").write_bytes(ndjson([click(1)]) + b"{}\n")
+
+    finished = await command("send", "a.ndjson", "--rejected", "/dev/full")
+
+    assert (finished.code, finished.figures["accepted"], finished.figures["invalid"]) == (1, 1, 1)
+    assert finished.err.splitlines()[-1] == "/dev/full: No space left on device: not all that was refused is in it"
+
+
 @pytest.mark.parametrize("option", ["--rejected", "--resume"])
 async def test_an_input_is_never_written_over(
     command: Any, sandbox: Sandbox, click: Click, ndjson: Ndjson, option: str
