@@ -233,7 +233,7 @@ async def test_dead_letters_that_are_written_once_more_late_are_kept_once(outbox
     letters = [DeadLetter(event=b"{}", status=422, message=word, rejected_ms=1) for word in ("first", "second")]
     for letter in letters:
         await outbox.settle(rejected=[letter])
-    outbox._settlements -= 2  # as if the first had been given again, and were carried out only now
+    outbox._settlement_number -= 2  # as if the first had been given again, and were carried out only now
 
     await outbox.settle(rejected=letters[:1])
     kept = await outbox.dead_letters()
