@@ -24,7 +24,7 @@ from algolia_events.errors import AttributionError
 from algolia_events.events import Event
 from algolia_events.recommendations import Recommendations, RecommendHit, RecommendResponse
 
-_log: Final = logging.getLogger("algolia_events.attribution")
+_log: Final = logging.getLogger("algolia_events")
 _E = TypeVar("_E", bound=Event)
 
 
@@ -141,12 +141,12 @@ class Attribution:
         self.store_failures += 1
         if not self._failing:
             self._failing = True
-            _log.warning("attribution_store_failed", extra={"reason": _reason(exc)})
+            _log.warning("algolia_events.attribution_store_failed", extra={"reason": _reason(exc)})
 
     def _worked(self) -> None:
         if self._failing:
             self._failing = False
-            _log.info("attribution_store_recovered", extra={"failures": self.store_failures})
+            _log.info("algolia_events.attribution_store_recovered", extra={"failures": self.store_failures})
 
 
 def _each(answers: Iterable[Recommendations | RecommendResponse]) -> Iterator[Recommendations]:

@@ -18,7 +18,7 @@ from algolia_events._runner import Runner
 from algolia_events._sender import Sender
 from algolia_events._storing import StoringQueue
 from algolia_events.abc import Hook, Outbox
-from algolia_events.config import QueueOptions, RetryOptions, seconds
+from algolia_events.config import QueueOptions, RetryOptions, limit_seconds
 from algolia_events.errors import AlgoliaEventsError, ConfigurationError
 from algolia_events.events import Event
 from algolia_events.reports import DeliveryReport, Health, HealthState, QueueStats
@@ -168,7 +168,7 @@ class DurableQueue(StoringQueue):
         Sending ends as soon as the server fails: what is stored is safe. What cannot be stored in time is dropped, as
         "ambiguous" where the outbox has not said what became of it. See `EventQueue.aclose`.
         """
-        allowed = self._options.shutdown_timeout if timeout is None else seconds(timeout)
+        allowed = self._options.shutdown_timeout if timeout is None else limit_seconds(timeout)
         deadline = self._clock.monotonic() + allowed
 
         def closing() -> "asyncio.Task[DeliveryReport]":

@@ -15,7 +15,7 @@ from algolia_events._retry import Gate
 from algolia_events._runner import Runner
 from algolia_events._screening import Screen
 from algolia_events._waiting import Waiters, time_limit
-from algolia_events.config import QueueOptions, RetryOptions, seconds
+from algolia_events.config import QueueOptions, RetryOptions, limit_seconds
 from algolia_events.errors import ClientClosedError, EventDroppedError, InvalidEventError, QueueFullError
 from algolia_events.events import Event
 from algolia_events.reports import DeliveryReport, DropReason
@@ -126,7 +126,7 @@ class Entrance(ABC):
                 await self._admit(event, verdict, hasten=True)
                 settlement = await verdict
         except TimeoutError:
-            raise TimeoutError(f"no verdict on the event within {timeout} seconds") from None
+            raise TimeoutError("no verdict on the event in the time given") from None
         settlement.raise_unless_kept()
 
     async def _admit(
@@ -229,4 +229,4 @@ class Entrance(ABC):
             self._runner.wake()
 
     def _deadline(self, timeout: float | timedelta | None) -> float | None:
-        return None if timeout is None else self._clock.monotonic() + seconds(timeout)
+        return None if timeout is None else self._clock.monotonic() + limit_seconds(timeout)

@@ -21,7 +21,7 @@ from algolia_events._runner import Core, Runner
 from algolia_events._screening import Screen
 from algolia_events._waiting import Waiters, time_limit
 from algolia_events.abc import Hook
-from algolia_events.config import QueueOptions, RetryOptions, seconds
+from algolia_events.config import QueueOptions, RetryOptions, limit_seconds
 from algolia_events.errors import ClientClosedError, WrongLoopError
 from algolia_events.reports import DeliveryReport, DropReason, Health, HealthState, QueueStats
 
@@ -121,7 +121,7 @@ class EventQueue(Entrance):
         Raises:
             WrongLoopError: awaited in another loop than the queue's.
         """
-        allowed = self._options.shutdown_timeout if timeout is None else seconds(timeout)
+        allowed = self._options.shutdown_timeout if timeout is None else limit_seconds(timeout)
         deadline = self._clock.monotonic() + allowed
         if self._final_report is None:
             self._ensure_runner()  # in the wrong loop this raises, before anything has changed

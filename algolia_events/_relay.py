@@ -15,7 +15,7 @@ from algolia_events._guarded import GuardedOutbox, UnansweredError
 from algolia_events._retry import Outcome
 from algolia_events._sender import Sender
 from algolia_events.abc import Outbox
-from algolia_events.config import QueueOptions, seconds
+from algolia_events.config import QueueOptions, limit_seconds
 from algolia_events.errors import OutboxError
 from algolia_events.reports import Health, HealthState, SendingStats
 
@@ -78,7 +78,8 @@ class RelayWork:
 
     async def aclose(self, timeout: float | timedelta | None = None) -> SendingStats:  # noqa: ASYNC109 - as EventQueue.aclose()
         """End; see `Relay.aclose`."""
-        deadline = self._clock.monotonic() + (self._options.shutdown_timeout if timeout is None else seconds(timeout))
+        allowed = self._options.shutdown_timeout if timeout is None else limit_seconds(timeout)
+        deadline = self._clock.monotonic() + allowed
 
         def closing() -> "asyncio.Task[SendingStats]":
             if self._closing is None or self._closing.cancelled():

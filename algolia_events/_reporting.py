@@ -28,6 +28,8 @@ class Reporter:
 
     def __init__(self, hooks: Iterable[Hook], clock: Clock) -> None:
         self._clock = clock
+        if not isinstance(hooks, Iterable):
+            raise ConfigurationError(f"hooks must be a list of hooks, not a {type(hooks).__name__}")
         self._hooks = tuple(hooks)
         for number, hook in enumerate(self._hooks):
             if isinstance(hook, type) or not any(hasattr(hook, name) for name in _METHODS):

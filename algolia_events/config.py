@@ -28,6 +28,18 @@ def seconds(value: float | timedelta) -> float:
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
+def limit_seconds(timeout: float | timedelta) -> float:
+    """Turn the time limit of a call into seconds; infinity is none, what is negative is over.
+
+    Raises:
+        ConfigurationError: it is no number.
+    """
+    limit: object = seconds(timeout)
+    if not isinstance(limit, int | float) or isinstance(limit, bool) or math.isnan(limit):
+        raise _fail("timeout", timeout, "a number of seconds or a timedelta")
+    return limit
+
+
 def _fail(name: str, value: object, wanted: str) -> ConfigurationError:
     return ConfigurationError(f"{name} must be {wanted}, not {value!r}")
 

@@ -305,7 +305,10 @@ async def test_a_store_that_is_down_costs_attribution_and_nothing_else(
 
     assert same is event
     assert attribution.store_failures == 2
-    assert [record.message for record in caplog.records] == ["attribution_store_failed", "attribution_store_recovered"]
+    assert [record.message for record in caplog.records] == [
+        "algolia_events.attribution_store_failed",
+        "algolia_events.attribution_store_recovered",
+    ]
 
 
 async def test_a_store_that_cannot_be_closed_is_logged(caplog: pytest.LogCaptureFixture) -> None:

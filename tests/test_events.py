@@ -2,6 +2,7 @@
 
 import datetime as dt
 import enum
+import itertools
 import time
 from decimal import Decimal
 from fractions import Fraction
@@ -207,6 +208,13 @@ def test_generators_and_other_iterables_are_taken() -> None:
 
     assert event.object_ids == ("a", "b")
     assert event.positions == (1, 2)
+
+
+def test_an_iterator_without_an_end_is_refused() -> None:
+    with pytest.raises(InvalidEventError, match="holds more than 10000 items") as caught:
+        click(object_ids=map(str, itertools.count()), positions=itertools.count(1))
+
+    assert [field for field, _ in caught.value.problems] == ["object_ids", "positions"]
 
 
 def test_an_aware_datetime_becomes_milliseconds() -> None:

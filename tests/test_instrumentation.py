@@ -236,6 +236,11 @@ async def test_what_is_no_hook_is_refused(make: MakeClient, hook: Any) -> None:
         make(hooks=[Listener(), hook])
 
 
+async def test_no_hooks_at_all_are_an_empty_list(make: MakeClient) -> None:
+    with pytest.raises(ConfigurationError, match="hooks must be a list of hooks, not a NoneType"):
+        make(hooks=None)
+
+
 async def test_a_hook_need_not_have_every_method(sandbox: Sandbox, make: MakeClient) -> None:
     class Partial:
         def __init__(self) -> None:

@@ -22,6 +22,7 @@ from support.clock import HandClock
 from algolia_events import (
     ClickedObjectIDs,
     ClientClosedError,
+    ConfigurationError,
     DropReason,
     EventDroppedError,
     EventQueue,
@@ -382,6 +383,18 @@ async def test_deliver_gives_up_waiting_and_the_event_stays(sandbox: Sandbox, ma
 
     assert pending == 1
     assert arrived(sandbox) == [5]
+
+
+@pytest.mark.parametrize("limit", [math.nan, True, "1"])
+async def test_a_time_limit_that_is_none_is_an_error_and_changes_nothing(make: MakeQueue, limit: Any) -> None:
+    queue = make()
+
+    for call in (queue.flush, queue.aclose, partial(queue.deliver, click())):
+        with pytest.raises(ConfigurationError, match="timeout must be a number of seconds or a timedelta, not"):
+            await call(timeout=limit)
+
+    assert queue.stats().tracked == 0
+    assert queue.health().state is HealthState.OK
 
 
 async def test_deliver_tells_why_an_event_was_given_up(sandbox: Sandbox, make: MakeQueue) -> None:

@@ -9,6 +9,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from algolia_events import _limits
@@ -19,6 +20,8 @@ MAX_INT64: Final = 2**63 - 1
 MAX_INT32: Final = 2**31 - 1
 MAX_NAMED_ITEMS: Final = 20
 """How many wrong items of one list are named: a hostile list must not become a hostile message."""
+_MOST_READ: Final = 10_000
+"""How many items of one list are looked at."""
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MILLISECOND: Final = dt.timedelta(milliseconds=1)
@@ -217,15 +220,16 @@ def filter_pair(value: str) -> str:
 def each(value: Iterable[Any], rule: Callable[[Any], T], *, most: int) -> tuple[T, ...]:
     """Keep a list of 1 to `most` items, each as `rule` keeps it; wrong ones are named by their place.
 
-    Of a wrong list a tuple as long as the list remains, with what remains of each wrong item.
+    Of a wrong list a tuple as long as what was read of it remains, with what remains of each wrong item.
     """
     if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
         raise broken(f"expected array, got {kind_of(value)}; write [item] for a single one")
-    items = tuple(value)
+    items = tuple(islice(value, _MOST_READ + 1))  # an iterator may have no end
     problems: list[tuple[str, str]] = []
     if not 0 < len(items) <= most:
+        count = len(items) if len(items) <= _MOST_READ else f"more than {_MOST_READ}"
         way_out = "; split() cuts longer lists into several events" if items else ""
-        problems.append(("", f"holds {len(items)} items; 1 to {most} are allowed{way_out}"))
+        problems.append(("", f"holds {count} items; 1 to {most} are allowed{way_out}"))
     kept: list[Any] = []
     for place, item in enumerate(items):
         try:

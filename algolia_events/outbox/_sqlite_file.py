@@ -53,7 +53,8 @@ CREATE TABLE IF NOT EXISTS rejected (
     event BLOB NOT NULL
 );
 -- The numbers of a new file are no other's: one that is deleted under a process leaves claims, and often its inode.
-INSERT INTO sqlite_sequence (name, seq) VALUES ('groups', abs(random() >> 20));
+INSERT INTO sqlite_sequence (name, seq) SELECT 'groups', abs(random() >> 20)
+WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'groups');  -- another process may have been quicker
 PRAGMA user_version = {SCHEMA_VERSION};
 PRAGMA application_id = {_APPLICATION_ID};
 COMMIT;

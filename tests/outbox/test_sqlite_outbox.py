@@ -184,6 +184,16 @@ async def test_a_directory_that_does_not_exist_is_an_error_until_it_does(path: P
     await outbox.aclose()
 
 
+def test_a_directory_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    mode = tmp_path.stat().st_mode
+
+    with pytest.raises(ConfigurationError, match=f"{tmp_path} is a directory"):
+        asyncio.run(SQLiteOutbox(tmp_path).open())
+
+    assert tmp_path.stat().st_mode == mode
+    assert not list(tmp_path.iterdir())
+
+
 async def test_a_full_disk_is_an_error_that_loses_nothing(outbox: SQLiteOutbox) -> None:
     # SQLite's own limit stands in for the disk's: it is SQLITE_FULL either way.
     await outbox.store([group("before")])
