@@ -187,8 +187,15 @@ async def test_a_directory_that_does_not_exist_is_an_error_until_it_does(path: P
 def test_a_directory_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
     mode = tmp_path.stat().st_mode
 
+    async def open_and_close() -> None:
+        outbox = SQLiteOutbox(tmp_path)
+        try:
+            await outbox.open()
+        finally:
+            await outbox.aclose()
+
     with pytest.raises(ConfigurationError, match=f"{tmp_path} is a directory"):
-        asyncio.run(SQLiteOutbox(tmp_path).open())
+        asyncio.run(open_and_close())
 
     assert tmp_path.stat().st_mode == mode
     assert not list(tmp_path.iterdir())
