@@ -5,15 +5,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 import pytest
+from support.batches import stored
 
 from algolia_events import ClickedObjectIDs
-from algolia_events._batching import Batch, Batcher
+from algolia_events._batching import Batch, Batcher, Claim, FateKind, IntakeBatcher, SenderBatcher
 from algolia_events._batching._open import LOOSE_EVENTS
 from algolia_events._codec import event_timestamp
 from algolia_events._queue import EventQueue
-from algolia_events._retry import Accepted, Failed, Gate, Outcome, Refused, TooLarge
+from algolia_events._retry import Accepted, Failed, Gate, Outcome, Refused, Stored, TooLarge
 from algolia_events.config import QueueOptions, RetryOptions
 from algolia_events.reports import DropReason
 
@@ -60,9 +62,9 @@ async def never(_: bytes) -> Outcome:
     raise AssertionError
 
 
-def make(overflow: str, batch_events: int) -> Batcher:
+def make(overflow: str, batch_events: int, kind: type[Any] = Batcher) -> Any:
     options = QueueOptions(max_events=4, batch_events=batch_events, overflow=overflow, in_flight=2)  # type: ignore[arg-type]
-    return Batcher(options, Gate(2, RetryOptions()), timestamp_of=event_timestamp)
+    return kind(options, Gate(2, RetryOptions()), timestamp_of=event_timestamp)
 
 
 def add(batcher: Batcher, number: int, *, age_ms: int = 0) -> None:
@@ -84,6 +86,18 @@ def live(batcher: Batcher) -> None:
             batcher.settle(batch, outcome, now=now, jitter=0.5)
 
 
+def live_before_an_outbox(batcher: IntakeBatcher) -> None:
+    """Let events be stored, also late and in vain, and sent, also before the outbox has said that they are stored."""
+    kinds: tuple[FateKind, ...] = ("delivered", "rejected", DropReason.EXPIRED)
+    for number in range(8):
+        add(batcher, 2 * number)
+        add(batcher, 2 * number + 1)
+        batcher.sent(kinds[number % 3], 1)
+        for batch in batcher.take_all():
+            stored = number != 2
+            batcher.settle(batch, Stored() if stored else Failed(reason="no", ambiguous=False), now=0.0, jitter=0.5)
+
+
 def held(batcher: Batcher) -> list[bytes]:
     """Take out all there is, as a queue does that begins again."""
     batcher.reclaim()
@@ -94,18 +108,22 @@ def held(batcher: Batcher) -> list[bytes]:
 
 def check_books(batcher: Batcher) -> None:
     stats = batcher.stats()
-    assert stats.tracked == stats.delivered + stats.rejected + sum(stats.dropped.values()) + stats.pending
+    known = stats.delivered + stats.rejected + sum(stats.dropped.values()) + stats.stored
+    assert stats.tracked == known + stats.pending
     assert 0 <= stats.pending <= 4
 
 
+@pytest.mark.parametrize(("kind", "live"), [(Batcher, live), (IntakeBatcher, live_before_an_outbox)])
 @pytest.mark.parametrize("batch_events", [1, 2])
 @pytest.mark.parametrize("overflow", ["drop-oldest", "drop-newest"])
 @pytest.mark.parametrize("raises", [False, True], ids=["tracks", "tracks and raises"])
-def test_wherever_a_handler_runs_nothing_is_lost(overflow: str, batch_events: int, raises: bool) -> None:
+def test_wherever_a_handler_runs_nothing_is_lost(
+    overflow: str, batch_events: int, raises: bool, kind: type[Batcher], live: Callable[[Any], None]
+) -> None:
     at = 0
     while True:
         at += 1
-        batcher = make(overflow, batch_events)
+        batcher = make(overflow, batch_events, kind)
         tracked: list[int] = []
 
         def handle(batcher: Batcher = batcher, tracked: list[int] = tracked) -> None:
@@ -127,6 +145,30 @@ def test_wherever_a_handler_runs_nothing_is_lost(overflow: str, batch_events: in
         assert len(events) == len(set(events)) == batcher.pending, at
         check_books(batcher)
     assert at > 500, "there were that many points"
+
+
+def test_wherever_a_handler_looks_while_claims_are_sent_both_ledgers_add_up() -> None:
+    at = 0
+    while True:
+        at += 1
+        sender = make("drop-newest", 2, SenderBatcher)
+
+        def look(sender: SenderBatcher = sender) -> None:
+            sent = sender.sending_stats()
+            known = sent.accepted + sent.rejected + sum(sent.dropped.values()) + sent.given_back
+            assert sent.claimed == known + sent.in_flight
+            check_books(sender)
+
+        with interrupted(at, look) as passed:
+            for outcome in OUTCOMES:
+                sender.admit_claim(Claim([stored("a", range(3))]))
+                batch = sender.take(now=1000.0, wall_ms=NOW_MS)
+                assert batch is not None
+                sender.settle(batch, outcome, now=0.0, jitter=0.5)
+                sender.give_back()
+        if passed[0] < at:
+            break
+    assert at > 100, "there were that many points"
 
 
 def test_wherever_a_handler_runs_while_there_is_more_room_what_track_says_stays_true() -> None:

@@ -18,8 +18,8 @@ class IntakeBatcher(Batcher):
     def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Callable[[bytes], int | None]) -> None:
         super().__init__(options, gate, timestamp_of=timestamp_of)
         self._sent_early: Counter[FateKind] = Counter()
-        self.stored_ever = 0
-        """Events known to have been stored, whatever has become of them since."""
+        self.sent_ever = 0
+        """Events that were stored, and have been sent or given up since."""
 
     @property
     def sent_early(self) -> int:
@@ -27,9 +27,9 @@ class IntakeBatcher(Batcher):
         return self._sent_early.total()
 
     @property
-    def sent_ever(self) -> int:
-        """How many of those have been sent, or given up, since."""
-        return self.stored_ever - self.ledger.stored
+    def stored_ever(self) -> int:
+        """Events known to have been stored, whatever has become of them since."""
+        return self.sent_ever + self.ledger.stored
 
     def leave_room_for(self, events: int, size: int) -> None:
         """Take in as much less than the bounds allow as others hold of them: so many events, and bytes."""
@@ -45,17 +45,18 @@ class IntakeBatcher(Batcher):
         """Hand out everything that waits, whatever the gate says; what nobody is storing any more waits as well."""
         self.reclaim()
         self.seal()
-        batches = list(self._ready)
-        # No call from here on (see the package).
-        self._ready = deque()
-        self._in_flight |= {*batches}
-        return batches
+        while True:
+            changes = self._changes
+            batches, nothing = list(self._ready), deque[Batch]()
+            # No call from here on (see the package): whoever tracked behind one may have changed what waits.
+            if self._changes == changes:
+                self._ready = nothing
+                self._in_flight |= {*batches}
+                return batches
 
     def settle(self, batch: Batch, outcome: Outcome, *, now: float, jitter: float) -> Settlement:
         """Book what came of storing a batch; see `Batcher.settle`."""
-        stored_before = self.ledger.stored
         settlement = super().settle(batch, outcome, now=now, jitter=jitter)
-        self.stored_ever += self.ledger.stored - stored_before
         self._book_early()
         return settlement
 
@@ -80,11 +81,14 @@ class IntakeBatcher(Batcher):
         self._sent_early += Counter()  # keeps what is more than 0
 
     def _move(self, kind: FateKind, count: int) -> None:
+        reason = kind if isinstance(kind, DropReason) else None
+        # No call from here on (see the package).
         self._sent_early[kind] -= count
+        self.sent_ever += count
         self.ledger.stored -= count
-        if kind == "delivered":
+        if reason is not None:
+            self.ledger.dropped[reason] += count
+        elif kind == "delivered":
             self.ledger.delivered += count
-        elif kind == "rejected":
+        else:
             self.ledger.rejected += count
-        elif isinstance(kind, DropReason):
-            self.ledger.dropped[kind] += count
