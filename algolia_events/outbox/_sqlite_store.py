@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from algolia_events._fork import keep_for_parent
 from algolia_events._groups import ClaimedGroup, DeadLetter, EventGroup, OutboxSizes
-from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
+from algolia_events.errors import OutboxError, OutboxFullError
 from algolia_events.outbox import _sqlite_file as files
 from algolia_events.outbox import _sqlite_rows as rows
 from algolia_events.outbox._claim_locks import WHOLE_STORE, ClaimLocks, KernelLocks
@@ -184,7 +184,7 @@ class SQLiteStore:
                 return self._connection
             self._leave()
         if self._path.is_dir():
-            raise ConfigurationError(f"an SQLite outbox is a file, and {self._path} is a directory")
+            raise OutboxError(f"the outbox {self._path} fails: that is a directory")
         files.refuse_network_file_system(self._path.parent)
         files.refuse_foreign(self._path)
         with self._opening():

@@ -194,7 +194,7 @@ def test_a_directory_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
         finally:
             await outbox.aclose()
 
-    with pytest.raises(ConfigurationError, match=f"{tmp_path} is a directory"):
+    with pytest.raises(OutboxError, match=f"{tmp_path} fails: that is a directory"):
         asyncio.run(open_and_close())
 
     assert tmp_path.stat().st_mode == mode
