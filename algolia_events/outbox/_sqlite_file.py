@@ -116,12 +116,19 @@ def check(connection: sqlite3.Connection, path: Path) -> bool:
     Raises:
         OutboxError: it belongs to something else, or to a newer version of this library.
     """
-    mark = connection.execute("PRAGMA application_id").fetchone()[0]
+    connection.execute("BEGIN")  # one look at all of it: another process may be making it just now
+    try:
+        mark, version, tables = (
+            connection.execute(question).fetchone()[0]
+            for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema")
+        )
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
     if mark != _APPLICATION_ID:
-        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        if tables:
             raise OutboxError(f"{path} is a database of something else; choose another path for the outbox")
         return False
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise OutboxError(f"{path} was made by a newer version of this library (schema {version})")
     return True

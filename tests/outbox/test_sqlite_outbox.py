@@ -1,6 +1,8 @@
 """What is particular to the SQLite outbox: its file, who may read it, where it may lie, what happens when it breaks."""
 
 import asyncio
+import contextlib
+import itertools
 import os
 import sqlite3
 import stat
@@ -19,7 +21,7 @@ from support.programs import forked
 from algolia_events import AlgoliaEvents
 from algolia_events.errors import ConfigurationError, OutboxError, OutboxFullError
 from algolia_events.outbox import DeadLetter, SQLiteOutbox, open_outbox
-from algolia_events.outbox._sqlite_file import file_system_of
+from algolia_events.outbox._sqlite_file import _SCHEMA, check, file_system_of
 from algolia_events.outbox._sqlite_rows import transaction
 
 EVERYTHING = (1_000_000, 1 << 40)
@@ -159,6 +161,27 @@ async def test_a_database_of_something_else_is_left_alone(outbox: SQLiteOutbox, 
 
     with pytest.raises(OutboxError, match="a database of something else"):
         await outbox.open()
+
+
+def test_what_another_process_is_just_making_is_not_something_elses(tmp_path: Path) -> None:
+    for at in itertools.count(1):
+        path = tmp_path / f"{at}.db"
+        looking, making = (sqlite3.connect(path, timeout=0, isolation_level=None) for _ in range(2))
+        begun: list[str] = []
+
+        def make(statement: str, begun: list[str] = begun, making: sqlite3.Connection = making, at: int = at) -> None:
+            begun.append(statement)
+            if len(begun) == at:
+                with contextlib.suppress(sqlite3.OperationalError):  # it has to wait
+                    making.executescript(_SCHEMA)
+
+        looking.set_trace_callback(make)
+        check(looking, path)
+        looking.close()
+        making.close()
+        if len(begun) < at:
+            break
+    assert at > 3, "there were that many statements"
 
 
 async def test_a_file_of_a_newer_version_is_left_alone(outbox: SQLiteOutbox, path: Path) -> None:
