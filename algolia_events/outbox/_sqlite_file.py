@@ -76,6 +76,12 @@ def refuse_network_file_system(directory: Path) -> None:
             )
 
 
+def refuse_directory(path: Path) -> None:
+    """Raise `OutboxError` where a directory lies in the place of the file, for as long as it does."""
+    if path.is_dir():
+        raise OutboxError(f"the outbox {path} fails: that is a directory")
+
+
 def file_system_of(directory: Path, mounts: str) -> str | None:
     """Find the type of the file system of a directory in the text of /proc/self/mountinfo; see proc(5)."""
     best, found = -1, None

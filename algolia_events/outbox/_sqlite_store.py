@@ -1,6 +1,7 @@
 """The SQLite outbox as calls that block: everything here runs in the worker's thread."""
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ class SQLiteStore:
         self._max_bytes = max_bytes
         self._make_locks = locks
         self._locks: ClaimLocks | None = None
+        self._locks_file = (0, 0)
         self._connection: sqlite3.Connection | None = None
         self._file = (0, 0)
         self._claimed: set[int] = set()
@@ -58,7 +60,7 @@ class SQLiteStore:
     @cached_property
     def _path(self) -> Path:
         """Where the file is, past symbolic links: the locks beside it must be one file for all who use it."""
-        return self._named.resolve()
+        return Path(os.path.realpath(self._named))  # Path.resolve() fails for a link that leads nowhere but to itself
 
     # --- what an outbox does ---------------------------------------------------------------------------------------
 
@@ -161,6 +163,7 @@ class SQLiteStore:
             return call(db)
 
         with self._translated():
+            files.refuse_directory(self._path)
             try:
                 result, is_all = look(self._path, read)
             except FileNotFoundError as exc:
@@ -180,16 +183,15 @@ class SQLiteStore:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None:
-            if self._identity() == self._file:
+            if _identity(self._path) == self._file:
                 return self._connection
             self._leave()
-        if self._path.is_dir():
-            raise OutboxError(f"the outbox {self._path} fails: that is a directory")
+        files.refuse_directory(self._path)
         files.refuse_network_file_system(self._path.parent)
         files.refuse_foreign(self._path)
         with self._opening():
             self._connection = files.connect(self._path, self._synchronous)
-            file = self._identity()  # before anybody else may move it aside
+            file = _identity(self._path)  # before anybody else may move it aside
         if self.notice == _WITHOUT_LOG:
             self.notice = None
         if file != self._file:  # what was claimed in another file would shadow rows of this one
@@ -202,7 +204,7 @@ class SQLiteStore:
         self._disconnect()
         self.notice = _GONE
         _log.error("algolia_events.outbox_gone")
-        if self._path.parent.is_dir():  # the locks may have been deleted with it: another process would make new ones
+        if self._path.parent.is_dir():
             self._release()
 
     def _release(self) -> None:
@@ -217,17 +219,11 @@ class SQLiteStore:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def _identity(self) -> tuple[int, int]:
-        """Tell which file lies at the path now."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return 0, 0
-        return status.st_dev, status.st_ino
-
     @contextmanager
     def _opening(self) -> Iterator[None]:
         """Let one process at a time make, open or replace the file: SQLite's own locks do not cover these."""
+        if self._path.parent.is_dir() and _identity(files.locks_of(self._path)) != self._locks_file:
+            self._release()  # they were deleted, it may be with the directory: another process would make new ones
         locks = self._held_locks()
         give_up = time.monotonic() + _WAIT_FOR_OPENING_SECONDS
         while not locks.take(WHOLE_STORE):
@@ -241,10 +237,10 @@ class SQLiteStore:
 
     def _replace(self) -> None:
         """Move the broken file aside, unless another process was faster."""
-        broken = self._file if self._connection is not None else self._identity()
+        broken = self._file if self._connection is not None else _identity(self._path)
         self._disconnect()
         with self._opening():
-            if self._identity() == broken:
+            if _identity(self._path) == broken:
                 aside = files.move_aside(self._path)
                 self.notice = f"the outbox file was damaged; it was moved to {aside} and a new one was begun"
                 _log.error("algolia_events.outbox_corrupt", extra={"moved_to": str(aside)})
@@ -313,7 +309,9 @@ class SQLiteStore:
 
     def _held_locks(self) -> ClaimLocks:
         if self._locks is None:
-            self._locks = self._make_locks(files.locks_of(self._path))
+            path = files.locks_of(self._path)
+            self._locks = self._make_locks(path)
+            self._locks_file = _identity(path)
         return self._locks
 
     # --- settling --------------------------------------------------------------------------------------------------
@@ -372,6 +370,15 @@ class SQLiteStore:
         if dead_letters:
             purged += db.execute("DELETE FROM rejected").rowcount
         return purged
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Tell which file lies at a path now."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 def _row(number: int, group: EventGroup) -> rows.Row:

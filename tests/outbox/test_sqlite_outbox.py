@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import itertools
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -154,6 +155,58 @@ async def test_a_file_that_is_deleted_while_it_is_used_costs_what_was_in_it_and_
     assert "algolia_events.outbox_gone" in caplog.messages
 
 
+async def test_locks_that_were_deleted_with_the_directory_are_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "outbox"
+    folder.mkdir()
+    before, other = SQLiteOutbox(folder / "events.db"), SQLiteOutbox(folder / "events.db")
+    await before.store([group("old")])
+    await asyncio.to_thread(shutil.rmtree, folder)
+    with pytest.raises(OutboxError):
+        await before.store([group("lost")])
+    folder.mkdir()
+
+    await other.store([group("new")])
+    first = await other.claim(*EVERYTHING)
+    second = await before.claim(*EVERYTHING)
+    await other.aclose()
+    third = await before.claim(*EVERYTHING)
+    await before.aclose()
+
+    assert (bodies(first), bodies(second), bodies(third)) == ([group("new").body], [], [group("new").body])
+
+
+async def test_what_was_claimed_is_still_held_when_the_directory_comes_back(tmp_path: Path) -> None:
+    folder = tmp_path / "outbox"
+    folder.mkdir()
+    before, other = SQLiteOutbox(folder / "events.db"), SQLiteOutbox(folder / "events.db")
+    await before.store([group("a")])
+    claimed = await before.claim(*EVERYTHING)
+    folder.rename(tmp_path / "away")
+    with pytest.raises(OutboxError):
+        await before.store([group("b")])
+    (tmp_path / "away").rename(folder)
+
+    second = await other.claim(*EVERYTHING)
+    await before.settle(done=claimed)
+    sizes = await other.sizes()
+    await before.aclose()
+    await other.aclose()
+
+    assert (bodies(claimed), second, sizes.groups) == ([group("a").body], [], 0)
+
+
+async def test_a_link_to_itself_is_an_error(path: Path) -> None:
+    await asyncio.to_thread(path.symlink_to, path)
+    outbox = SQLiteOutbox(path)
+
+    with pytest.raises(OutboxError, match="symbolic links"):
+        await outbox.open()
+    with pytest.raises(OutboxError, match="symbolic links"):
+        await outbox.sizes()
+
+    await outbox.aclose()
+
+
 async def test_a_database_of_something_else_is_left_alone(outbox: SQLiteOutbox, path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE theirs (x)")
@@ -207,18 +260,21 @@ async def test_a_directory_that_does_not_exist_is_an_error_until_it_does(path: P
     await outbox.aclose()
 
 
-def test_a_directory_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("call", [SQLiteOutbox.open, SQLiteOutbox.sizes], ids=["open", "sizes"])
+def test_a_directory_in_the_place_of_the_file_is_named(
+    tmp_path: Path, call: Callable[[SQLiteOutbox], Awaitable[object]]
+) -> None:
     mode = tmp_path.stat().st_mode
 
-    async def open_and_close() -> None:
+    async def call_and_close() -> None:
         outbox = SQLiteOutbox(tmp_path)
         try:
-            await outbox.open()
+            await call(outbox)
         finally:
             await outbox.aclose()
 
     with pytest.raises(OutboxError, match=f"{tmp_path} fails: that is a directory"):
-        asyncio.run(open_and_close())
+        asyncio.run(call_and_close())
 
     assert tmp_path.stat().st_mode == mode
     assert not list(tmp_path.iterdir())
