@@ -1,6 +1,7 @@
 """`algolia-events send`: events from files or the standard input to Algolia, each accounted for."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,7 @@ from algolia_events.cli._progress import progress_display
 from algolia_events.cli._records import RecordReader
 from algolia_events.cli._refusals import Refusals
 from algolia_events.cli._signals import on_stop_signal
-from algolia_events.cli._sources import STDIN, expand, size_of
+from algolia_events.cli._sources import expand, identity_of, size_of
 from algolia_events.cli._state import State, StateFile
 from algolia_events.config import QueueOptions, RetryOptions
 
@@ -108,11 +109,15 @@ def send(  # noqa: D417 - `_options` describes what several commands have
 
 def _refuse_to_overwrite(names: Sequence[str], *, rejected: Path | None, resume: Path | None) -> None:
     """Raise `UsageError` where a file that is written is read as well: it would be emptied before it is."""
-    inputs = {Path(name).resolve() for name in names if name != STDIN}
+    inputs = {identity_of(name) for name in names} - {None}
+    written = []
     for option, path in (("--rejected", rejected), ("--resume", resume)):
-        if path is not None and path.is_file() and path.resolve() in inputs:
-            raise UsageError(f"{option} {path}: is one of the files to be sent; name another one")
-    if rejected is not None and resume is not None and rejected.resolve() == resume.resolve():
+        if path is not None:
+            place = os.path.realpath(path)
+            written.append(identity_of(place) or place)
+            if written[-1] in inputs:
+                raise UsageError(f"{option} {path}: is one of the files to be sent; name another one")
+    if len(set(written)) < len(written):
         raise UsageError(f"--rejected and --resume both name {rejected}; they need a file each")
 
 

@@ -4,6 +4,7 @@ import glob
 import gzip
 import io
 import os
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -61,6 +62,15 @@ def expand(patterns: Iterable[str]) -> list[str]:
 def as_text(name: str) -> str:
     """Write a file's name so that any text can hold it: bytes that are no UTF-8 as escapes."""
     return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def identity_of(name: str) -> tuple[int, int] | None:
+    """Tell which file on disk it is, by whichever of its names; None for what is none, such as a pipe."""
+    try:
+        status = os.stat(0 if name == STDIN else name)  # noqa: PTH116 - Path.stat() takes no descriptor
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def size_of(name: str) -> int | None:

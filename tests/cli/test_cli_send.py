@@ -86,24 +86,62 @@ async def test_a_full_disk_for_what_was_refused_is_said_in_a_line(
 
 
 @pytest.mark.parametrize("option", ["--rejected", "--resume"])
+@pytest.mark.parametrize("name", ["a.ndjson", "symbolic", "hard"])
 async def test_an_input_is_never_written_over(
-    command: Any, sandbox: Sandbox, click: Click, ndjson: Ndjson, option: str
+    command: Any, click: Click, ndjson: Ndjson, option: str, name: str
 ) -> None:
     content = ndjson([click(1)])
-    (command.folder / "a.ndjson").write_bytes(content)
+    path = command.folder / "a.ndjson"
+    path.write_bytes(content)
+    path.with_name("symbolic").symlink_to(path)
+    path.with_name("hard").hardlink_to(path)
 
-    finished = await command("send", "*.ndjson", option, "./a.ndjson")
+    finished = await command("send", "*.ndjson", option, f"./{name}")
 
-    assert (finished.code, (command.folder / "a.ndjson").read_bytes()) == (2, content)
-    assert finished.err == f"algolia-events: {option} a.ndjson: is one of the files to be sent; name another one\n"
+    assert (finished.code, path.read_bytes()) == (2, content)
+    assert finished.err == f"algolia-events: {option} {name}: is one of the files to be sent; name another one\n"
 
 
-async def test_one_file_cannot_take_the_refused_and_the_state(command: Any, click: Click, ndjson: Ndjson) -> None:
+async def test_a_file_on_the_standard_input_is_never_written_over(command: Any, click: Click, ndjson: Ndjson) -> None:
+    content = ndjson([click(1)])
+    path = command.folder / "a.ndjson"
+    path.write_bytes(content)
+
+    with path.open("rb") as file:
+        finished = await command.wait(await command.start("send", "-", "--rejected", "a.ndjson", stdin=file.fileno()))
+
+    assert (finished.code, path.read_bytes()) == (2, content)
+
+
+@pytest.mark.parametrize("second", ["./b", "symbolic", "hard"])
+async def test_one_file_cannot_take_the_refused_and_the_state(
+    command: Any, click: Click, ndjson: Ndjson, second: str
+) -> None:
     (command.folder / "a.ndjson").write_bytes(ndjson([click(1)]))
+    place = command.folder / "b"
+    place.with_name("symbolic").symlink_to(place)
+    if second == "hard":
+        place.touch()
+        place.with_name("hard").hardlink_to(place)
 
-    finished = await command("send", "a.ndjson", "--rejected", "b", "--resume", "./b")
+    finished = await command("send", "a.ndjson", "--rejected", "b", "--resume", second)
 
-    assert (finished.code, (command.folder / "b").exists()) == (2, False)
+    assert (finished.code, finished.err.startswith("algolia-events: --rejected and --resume both")) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--rejected", "--resume"])
+async def test_an_output_with_a_name_that_cannot_be_is_an_error_in_words(
+    command: Any, click: Click, ndjson: Ndjson, option: str
+) -> None:
+    (command.folder / "a.ndjson").write_bytes(ndjson([click(1)]))
+    loop = command.folder / "loop"
+    loop.symlink_to(loop)
+
+    long = await command("send", "a.ndjson", option, "x" * 300)
+    looped = await command("send", "a.ndjson", "--rejected", "loop", option, "loop")
+
+    assert (long.code, long.err) == (2, f"algolia-events: {'x' * 300}: File name too long\n")
+    assert (looped.code, "Traceback" in looped.err) == (2, False)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 5000], ids=["empty", "long"])
