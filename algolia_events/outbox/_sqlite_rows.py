@@ -11,7 +11,7 @@ Row = tuple[int, int, int, str, bytes]
 """A group: number, count, oldest_ms, origin, body."""
 _SELECT: Final = "SELECT id, count, oldest_ms, origin, body FROM groups "
 _MAX_INTEGER: Final = (1 << 63) - 1
-"""SQLite's largest; a timestamp beyond it is as far from being too old."""
+"""SQLite's largest; a timestamp beyond it is as far from being too old, one as far below zero as old."""
 _MAX_DEAD_LETTERS: Final = 100_000
 _DEAD_LETTER_BYTES: Final = 32
 """What a dead letter takes besides the event and the words."""
@@ -36,7 +36,7 @@ def insert(db: sqlite3.Connection, groups: Iterable[EventGroup]) -> dict[int, Ev
     statement = "INSERT INTO groups (count, oldest_ms, origin, size, body) VALUES (?, ?, ?, ?, ?)"
     added: dict[int, EventGroup] = {}
     for group in groups:
-        values = (group.count, min(group.oldest_ms, _MAX_INTEGER), group.origin, len(group.body), group.body)
+        values = (group.count, _bounded(group.oldest_ms), group.origin, len(group.body), group.body)
         number = db.execute(statement, values).lastrowid
         if number is not None:
             added[number] = group
@@ -52,10 +52,7 @@ def cut(db: sqlite3.Connection, groups: dict[int, ClaimedGroup]) -> None:
     """Keep of groups what these hold; one that is whole need not be written again."""
     db.executemany(
         "UPDATE groups SET count = ?, oldest_ms = ?, size = ?, body = ? WHERE id = ? AND count != ?",
-        [
-            (g.count, min(g.oldest_ms, _MAX_INTEGER), len(g.body), g.body, number, g.count)
-            for number, g in groups.items()
-        ],
+        [(g.count, _bounded(g.oldest_ms), len(g.body), g.body, number, g.count) for number, g in groups.items()],
     )
 
 
@@ -117,3 +114,7 @@ def read_letters(db: sqlite3.Connection, after: int, limit: int) -> list[DeadLet
         DeadLetter(event=event, status=status, message=message, rejected_ms=rejected_ms, key=number)
         for number, rejected_ms, status, message, event in rows
     ]
+
+
+def _bounded(stamp_ms: int) -> int:
+    return max(-_MAX_INTEGER, min(stamp_ms, _MAX_INTEGER))
