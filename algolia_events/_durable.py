@@ -13,6 +13,7 @@ from algolia_events._cancelling import result_of
 from algolia_events._durable_parts import OwnSender
 from algolia_events._feeder import Feeder
 from algolia_events._groups import EventGroup
+from algolia_events._reporting import checked_hooks
 from algolia_events._retry import Failed, Moved, Outcome
 from algolia_events._runner import Runner
 from algolia_events._sender import Sender
@@ -46,7 +47,7 @@ class DurableQueue(StoringQueue):
         hooks: Iterable[Hook] = (),
         **others: Any,
     ) -> None:
-        options, retry, hooks = options or QueueOptions(), retry or RetryOptions(), tuple(hooks)
+        options, retry, hooks = options or QueueOptions(), retry or RetryOptions(), checked_hooks(hooks)
         self._sender_options = options  # `self._options` are those of the intake
         self._sender = (
             None if deliver is None else OwnSender(deliver, options=options, retry=retry, hooks=hooks, **others)

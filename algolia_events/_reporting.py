@@ -28,12 +28,7 @@ class Reporter:
 
     def __init__(self, hooks: Iterable[Hook], clock: Clock) -> None:
         self._clock = clock
-        if not isinstance(hooks, Iterable):
-            raise ConfigurationError(f"hooks must be a list of hooks, not a {type(hooks).__name__}")
-        self._hooks = tuple(hooks)
-        for number, hook in enumerate(self._hooks):
-            if isinstance(hook, type) or not any(hasattr(hook, name) for name in _METHODS):
-                raise ConfigurationError(f"hooks[{number}] must be an instance of a Hook, not a {type(hook).__name__}")
+        self._hooks = checked_hooks(hooks)
         self._quiet_until: dict[str, float] = {}
         self._suppressed: dict[str, tuple[str, int, dict[str, Any]]] = {}
         """For each key of a warning, the event, how often it was not logged, and what the line would say."""
@@ -154,6 +149,21 @@ class Reporter:
         suppressed, self._suppressed = self._suppressed, {}
         for event, count, extra in suppressed.values():
             _log.warning(event, extra={"count": count, **extra})
+
+
+def checked_hooks(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
+    """Gather hooks, once each is known to be one.
+
+    Raises:
+        ConfigurationError: what is given as a hook is none.
+    """
+    if not isinstance(hooks, Iterable):
+        raise ConfigurationError(f"hooks must be a list of hooks, not a {type(hooks).__name__}")
+    gathered = tuple(hooks)
+    for number, hook in enumerate(gathered):
+        if isinstance(hook, type) or not any(hasattr(hook, name) for name in _METHODS):
+            raise ConfigurationError(f"hooks[{number}] must be an instance of a Hook, not a {type(hook).__name__}")
+    return gathered
 
 
 def _listens(hook: Hook, name: str) -> bool:

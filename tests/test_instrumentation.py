@@ -21,6 +21,7 @@ from algolia_events import (
 )
 from algolia_events.abc import Hook
 from algolia_events.instrumentation import LoggingHook
+from algolia_events.outbox import MemoryOutbox
 from algolia_events.reports import Health
 from algolia_events.sandbox import Sandbox, Status
 
@@ -236,9 +237,10 @@ async def test_what_is_no_hook_is_refused(make: MakeClient, hook: Any) -> None:
         make(hooks=[Listener(), hook])
 
 
-async def test_no_hooks_at_all_are_an_empty_list(make: MakeClient) -> None:
+@pytest.mark.parametrize("outbox", [None, MemoryOutbox()], ids=["in memory", "with an outbox"])
+async def test_no_hooks_at_all_are_an_empty_list(make: MakeClient, outbox: MemoryOutbox | None) -> None:
     with pytest.raises(ConfigurationError, match="hooks must be a list of hooks, not a NoneType"):
-        make(hooks=None)
+        make(hooks=None, outbox=outbox)
 
 
 async def test_a_hook_need_not_have_every_method(sandbox: Sandbox, make: MakeClient) -> None:
