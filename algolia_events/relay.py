@@ -16,6 +16,7 @@ from algolia_events.config import (
     RetryOptions,
     checked_credentials,
     insights_url_for,
+    limit_seconds,
     options_in,
     require_options,
 )
@@ -88,9 +89,14 @@ class Relay:
         await self._work.start()
 
     async def aclose(self, timeout: float | timedelta | None = None) -> SendingStats:  # noqa: ASYNC109 - as EventQueue.aclose()
-        """Claim no more, wait for the answers under way (`QueueOptions.shutdown_timeout`), give back the rest."""
+        """Claim no more, wait for the answers under way (`QueueOptions.shutdown_timeout`), give back the rest.
+
+        Raises:
+            ConfigurationError: `timeout` is no time limit; nothing has changed.
+        """
+        limit = None if timeout is None else limit_seconds(timeout)
         try:
-            return await self._work.aclose(timeout)
+            return await self._work.aclose(limit)
         finally:
             await self._transport.aclose()
 

@@ -47,6 +47,16 @@ async def test_it_gives_back_what_the_server_does_not_take(outbox: MemoryOutbox)
     assert len(events_in(await outbox.claim(100, 1 << 30))) == 3
 
 
+async def test_a_time_limit_that_is_none_is_an_error_and_the_relay_works_on(outbox: MemoryOutbox) -> None:
+    async with Sandbox() as sandbox, Relay(app_id="A", api_key="k", insights_url=sandbox.url, outbox=outbox) as relay:
+        with pytest.raises(ConfigurationError, match="timeout must be a number of seconds or a timedelta, not '1'"):
+            await relay.aclose("1")  # type: ignore[arg-type]
+        await outbox.store([group("a")])
+        await sandbox.wait_for(lambda: sandbox.counts.requests == 1)
+
+    assert relay.stats().claimed == 1
+
+
 def test_what_the_environment_lacks_is_named() -> None:
     with pytest.raises(ConfigurationError, match="ALGOLIA_API_KEY and ALGOLIA_OUTBOX"):
         Relay.from_env({"ALGOLIA_APP_ID": "A"})
