@@ -114,6 +114,7 @@ class Entrance(ABC):
         """Take an event in, and wait until Algolia has accepted it; it does not linger.
 
         Raises:
+            ConfigurationError: `timeout` is no time limit; the event was not taken in.
             InvalidEventError: the mapping breaks a rule.
             EventRejectedError: the server refused it, with its words.
             EventDroppedError: it was given up, with the reason.

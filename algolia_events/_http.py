@@ -83,7 +83,7 @@ class AiohttpTransport:
         self._borrowed = session
         self._owned: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The loop of the session that is our own, or is to have one."""
+        """The loop of the session that is our own, or the one to stay in."""
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._closed = False
         _keep_memory()
@@ -92,8 +92,8 @@ class AiohttpTransport:
     async def send(self, request: Request) -> Response:
         """Send a request and return the answer, of whatever status; see `Transport.send`.
 
-        After `aclose()` it raises `ClientClosedError`: a session opened then would never be closed. While the loop that
-        has its own session runs, it raises `WrongLoopError` in any other.
+        After `aclose()` it raises `ClientClosedError`: a session opened then would never be closed. While the loop runs
+        that its own session belongs to, or that it was told to stay in, it raises `WrongLoopError` in any other.
 
         A pooled connection that turns out closed before any byte left is replaced at once: that is no failure of the
         server's, and nobody has to wait for it.

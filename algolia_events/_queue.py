@@ -91,6 +91,7 @@ class EventQueue(Entrance):
         Returns at the latest after `timeout` seconds (None waits for as long as it takes), with what is true then.
 
         Raises:
+            ConfigurationError: `timeout` is no time limit.
             WrongLoopError: awaited in another loop than the queue's.
         """
         deadline = self._deadline(timeout)
@@ -119,6 +120,7 @@ class EventQueue(Entrance):
         or later, from whatever task, get the same report; one that is cancelled can be taken up by another.
 
         Raises:
+            ConfigurationError: `timeout` is no time limit; nothing has changed.
             WrongLoopError: awaited in another loop than the queue's.
         """
         allowed = self._options.shutdown_timeout if timeout is None else limit_seconds(timeout)

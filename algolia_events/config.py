@@ -32,7 +32,7 @@ def limit_seconds(timeout: float | timedelta) -> float:
     """Turn the time limit of a call into seconds; infinity is none, what is negative is over.
 
     Raises:
-        ConfigurationError: it is no number.
+        ConfigurationError: it is neither a number nor a `timedelta`.
     """
     limit: object = seconds(timeout)
     if not isinstance(limit, int | float) or isinstance(limit, bool) or math.isnan(limit):

@@ -47,7 +47,7 @@ class AlgoliaEventsError(Exception):
 
 
 class ConfigurationError(AlgoliaEventsError, ValueError):
-    """An option, an argument of a constructor or a variable of the environment is wrong."""
+    """An option, an argument of a constructor, a variable of the environment or a time limit is wrong."""
 
 
 class _RulesBrokenError(AlgoliaEventsError, ValueError):

@@ -5,7 +5,9 @@ import contextlib
 import statistics
 import threading
 import time
+from collections.abc import Callable
 
+import aiohttp
 import pytest
 from blockbuster import BlockBuster
 from support.rigs import LONG_S, MakeRig, Rig, arrived, click
@@ -82,10 +84,16 @@ async def test_another_loop_is_told_what_is_wrong_and_changes_nothing(
     assert arrived(sandbox) == [1]
 
 
-async def test_calls_past_the_queue_are_told_as_well_and_do_not_disturb_it(sandbox: Sandbox) -> None:
-    async with AlgoliaEvents(
-        app_id="APP", api_key="key", insights_url=sandbox.url, recommend_urls=[sandbox.url]
-    ) as client:
+@pytest.mark.parametrize("connect", [contextlib.nullcontext, aiohttp.ClientSession], ids=["own", "borrowed"])
+async def test_calls_past_the_queue_are_told_as_well_and_do_not_disturb_it(
+    sandbox: Sandbox, connect: Callable[[], contextlib.AbstractAsyncContextManager[aiohttp.ClientSession | None]]
+) -> None:
+    async with (
+        connect() as session,
+        AlgoliaEvents(
+            app_id="APP", api_key="key", insights_url=sandbox.url, recommend_urls=[sandbox.url], session=session
+        ) as client,
+    ):
 
         def elsewhere() -> None:
             with contextlib.closing(asyncio.new_event_loop()) as loop:
