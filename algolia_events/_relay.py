@@ -100,6 +100,11 @@ class RelayWork:
                 await self._outbox.aclose()
         return self.stats()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._closing is not None and self._closing.done()
+
     def stats(self) -> SendingStats:
         """Take the counters of the second ledger."""
         return self._sender.sending_stats()

@@ -91,6 +91,8 @@ class Relay:
     async def aclose(self, timeout: float | timedelta | None = None) -> SendingStats:  # noqa: ASYNC109 - as EventQueue.aclose()
         """Claim no more, wait for the answers under way (`QueueOptions.shutdown_timeout`), give back the rest.
 
+        All who close get the same counters; one that is cancelled can be taken up by another.
+
         Raises:
             ConfigurationError: `timeout` is no time limit; nothing has changed.
         """
@@ -98,7 +100,8 @@ class Relay:
         try:
             return await self._work.aclose(limit)
         finally:
-            await self._transport.aclose()
+            if self._work.is_closed:  # else whoever waited was cancelled, and requests are still under way
+                await self._transport.aclose()
 
     def stats(self) -> SendingStats:
         """Take the counters, all at one moment."""

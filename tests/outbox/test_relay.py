@@ -15,7 +15,7 @@ from algolia_events.errors import ConfigurationError
 from algolia_events.outbox import MemoryOutbox
 from algolia_events.relay import Relay
 from algolia_events.reports import HealthState
-from algolia_events.sandbox import Sandbox, Status
+from algolia_events.sandbox import Delay, Sandbox, Status
 
 HOUR = 3600.0
 
@@ -55,6 +55,24 @@ async def test_a_time_limit_that_is_none_is_an_error_and_the_relay_works_on(outb
         await sandbox.wait_for(lambda: sandbox.counts.requests == 1)
 
     assert relay.stats().claimed == 1
+
+
+async def test_closing_is_taken_up_where_whoever_waited_for_it_was_cancelled(outbox: MemoryOutbox) -> None:
+    await outbox.store([group("a")])
+
+    async with Sandbox() as sandbox:
+        with sandbox.fault(Delay(0.3)):
+            relay = Relay(app_id="A", api_key="k", insights_url=sandbox.url, outbox=outbox)
+            await relay.start()
+            await sandbox.wait_for(lambda: sandbox.counts.requests == 1)
+            first = asyncio.create_task(relay.aclose(5))
+            await spin()
+            first.cancel()
+            await asyncio.wait({first})
+            stats = await relay.aclose(5)
+
+    assert first.cancelled()
+    assert (stats.claimed, stats.rejected, stats.given_back) == (1, 1, 0)
 
 
 def test_what_the_environment_lacks_is_named() -> None:
