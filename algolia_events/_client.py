@@ -1,5 +1,6 @@
 """The composition root: picks the parts, owns their lifetimes, and is the only thing most users build."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -178,6 +179,7 @@ class AlgoliaEvents:
         Raises:
             WrongLoopError: it runs in another loop already.
             ClientClosedError: the client was closed.
+            ConfigurationError: the outbox can never work here.
         """
         await self.events.start()
         if self._own_transport is not None:
@@ -215,7 +217,12 @@ class AlgoliaEvents:
         self.events.reopen()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except (ConfigurationError, asyncio.CancelledError):  # nobody calls `__aexit__` now, and tasks are at work
+            with anyio.CancelScope(shield=True):
+                await self.aclose()
+            raise
         return self
 
     async def __aexit__(

@@ -543,6 +543,29 @@ async def test_an_outbox_that_can_never_work_is_said_at_the_start() -> None:
     assert queue.health().state is HealthState.CLOSED
 
 
+class StuckOutbox(MemoryOutbox):
+    """Is opened for ever."""
+
+    async def open(self) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("outbox", [WrongOutbox(), StuckOutbox()], ids=["refused", "cancelled"])
+async def test_a_client_that_could_not_be_entered_is_closed(outbox: MemoryOutbox) -> None:
+    client = AlgoliaEvents(app_id="APP", api_key="key", outbox=outbox)
+    before = asyncio.all_tasks()
+
+    entering = asyncio.create_task(client.__aenter__())
+    await turns()
+    if isinstance(outbox, StuckOutbox):
+        entering.cancel()
+    await asyncio.wait({entering})
+
+    assert entering.cancelled() or isinstance(entering.exception(), ConfigurationError)
+    assert client.health().state is HealthState.CLOSED
+    assert asyncio.all_tasks() == before
+
+
 async def take(body: bytes, sent: list[bytes] | None = None) -> Accepted:
     """Accept a request."""
     if sent is not None:
