@@ -147,7 +147,8 @@ def test_wherever_a_handler_runs_nothing_is_lost(
     assert at > 500, "there were that many points"
 
 
-def test_wherever_a_handler_looks_while_claims_are_sent_both_ledgers_add_up() -> None:
+@pytest.mark.parametrize("raises", [False, True], ids=["looks", "looks and raises"])
+def test_wherever_a_handler_runs_while_claims_are_sent_both_ledgers_add_up(raises: bool) -> None:
     at = 0
     while True:
         at += 1
@@ -159,7 +160,12 @@ def test_wherever_a_handler_looks_while_claims_are_sent_both_ledgers_add_up() ->
             assert sent.claimed == known + sent.in_flight
             check_books(sender)
 
-        with interrupted(at, look) as passed:
+        def handle(look: Callable[[], None] = look) -> None:
+            look()
+            if raises:
+                raise Interrupt
+
+        with suppress(Interrupt), interrupted(at, handle) as passed:
             for outcome in OUTCOMES:
                 sender.admit_claim(Claim([stored("a", range(3))]))
                 batch = sender.take(now=1000.0, wall_ms=NOW_MS)
@@ -168,6 +174,9 @@ def test_wherever_a_handler_looks_while_claims_are_sent_both_ledgers_add_up() ->
                 sender.give_back()
         if passed[0] < at:
             break
+
+        look()
+        assert sender.sending_stats().in_flight == len(held(sender)), at
     assert at > 100, "there were that many points"
 
 

@@ -1,5 +1,6 @@
 """The batcher that sends what was claimed from an outbox, besides events of this process."""
 
+from collections import deque
 from collections.abc import Callable
 
 from algolia_events._batching._batch import Batch
@@ -50,11 +51,11 @@ class SenderBatcher(Batcher):
 
     def _admit(self, batch: Batch) -> None:
         self.seal()
-        batch.first = self.open.first
-        self.open.first += batch.count
-        self._ready.append(batch)
         books = self._books(batch)
         # No call from here on (see the package).
+        batch.first = self.open.first
+        self.open.first += batch.count
+        self._ready += (batch,)
         self._sealed_events += batch.count
         self._sealed_bytes += batch.size
         if batch.claim is not None:
@@ -71,12 +72,14 @@ class SenderBatcher(Batcher):
         """Let go of the claims that wait, except the `keep` oldest."""
         waiting = [batch for batch in self._ready if batch.claim is not None][keep:]
         for batch in waiting:
-            self._ready.remove(batch)
+            ready = deque([other for other in self._ready if other is not batch])
             self._take_off_totals(batch)
+            # No call from here on (see the package).
+            self._ready = ready
             self._given_back += batch.count
-            self._measure_room()
             if batch.ambiguous:  # whoever sends it next cannot know that it may have arrived
                 self.sending.possible_duplicates += batch.count
+            self._measure_room()
         return [Settlement(batch=batch, given_back=True) for batch in waiting]
 
     def abandon(self, reason: DropReason) -> list[Settlement]:
