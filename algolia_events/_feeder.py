@@ -340,6 +340,9 @@ class Feeder:
         else:
             self._gives_back = False
             self._note_written(verdicts)
+            if verdicts.left:  # it is in the outbox again, and whoever drains waits for that as well
+                self._exhaustive_call = -1
+                self._claim_at = -math.inf if self._drains else self._claim_at
 
     def _note_written(self, verdicts: Verdicts) -> None:
         self._unwritten_claims -= verdicts.claims

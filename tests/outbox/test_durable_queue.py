@@ -9,7 +9,7 @@ import pytest
 from support.books import check_books
 from support.clock import HandClock
 from support.groups import events_in
-from support.outboxes import FailingOutbox
+from support.outboxes import FailingOutbox, PlainOutbox
 from support.rigs import turns
 
 from algolia_events import AlgoliaEvents, ClickedObjectIDs
@@ -396,14 +396,18 @@ async def test_closing_in_an_outage_asks_the_server_no_more(clock: HandClock) ->
     assert len(free) == 3
 
 
-async def test_a_flush_waits_while_the_server_fails() -> None:
-    async with Sandbox() as sandbox, client(sandbox, MemoryOutbox(), batch_events=1) as algolia:
-        sandbox.faults.add(Status(503), times=3)
-        for number in range(20):
+@pytest.mark.parametrize("make_outbox", [MemoryOutbox, PlainOutbox])
+@pytest.mark.parametrize(("count", "failures"), [(20, 3), (3, 4)], ids=["some fail", "all fail and are given back"])
+async def test_a_flush_waits_while_the_server_fails(
+    make_outbox: Callable[[], Outbox], count: int, failures: int
+) -> None:
+    async with Sandbox() as sandbox, client(sandbox, make_outbox(), batch_events=1) as algolia:
+        sandbox.faults.add(Status(503), times=failures)
+        for number in range(count):
             algolia.events.track(event(number))
         report = await algolia.events.flush(10)
 
-    assert (report.delivered, report.stored, report.timed_out) == (20, 0, False)
+    assert (report.delivered, report.stored, report.timed_out) == (count, 0, False)
 
 
 async def test_pauses_between_attempts_are_as_long_as_it_was_told(clock: HandClock) -> None:
