@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from algolia_events._batching import SMALL_EVENT, Batcher, Settlement
+from algolia_events._batching import Batcher, Entry, Settlement
 from algolia_events._clock import Clock
-from algolia_events._codec import ENCODERS, Encoder, encode, event_timestamp, parse_event
+from algolia_events._codec import ENCODERS, encode, parse_event
 from algolia_events._reporting import Reporter
 from algolia_events._retry import Gate
 from algolia_events._runner import Runner
@@ -38,8 +38,8 @@ class Entrance(ABC):
         self._time_ns = clock.time_ns
         self._reporter = reporter
         self._screen = screen
-        # Without encoders every event takes the way past the screen; with an open screen nothing is spent on it.
-        self._encoders: dict[Any, Encoder] = dict(ENCODERS) if screen.is_open else {}
+        # None that joins unasked takes the way past the screen; with an open screen nothing is spent on it.
+        self._joining: frozenset[Any] = frozenset(ENCODERS if screen.is_open else ())
         self._start_afresh()
 
     def _start_afresh(self) -> None:
@@ -55,7 +55,7 @@ class Entrance(ABC):
         self._warned = False
 
     def _make_batcher(self, gate: Gate) -> Batcher:
-        return Batcher(self._options, gate, timestamp_of=event_timestamp)
+        return Batcher(self._options, gate)
 
     def after_fork(self) -> None:
         """Start empty in a forked child: what waits is the parent's to send."""
@@ -68,27 +68,27 @@ class Entrance(ABC):
     def track(self, event: Event | Mapping[str, Any]) -> bool:
         """Take an event in, to be sent in the background; return False when it was refused, which is counted.
 
-        Takes a few microseconds, from any thread, and never waits. A mapping in the wire's form is validated first.
+        From any thread; it never waits. An event takes less than a microsecond, but for one in 200: it has those
+        encoded that have gathered, in 0.1 ms. A mapping in the wire's form is validated first, in some microseconds.
 
         Raises:
             InvalidEventError: the mapping breaks a rule, and `strict=True`; else it counts as dropped.
             QueueFullError: there is no room, and `overflow="raise"`.
         """
-        try:
-            encoder = self._encoders[type(event)]
-        except KeyError:
+        if type(event) not in self._joining:
             return self._track_other(event)
-        stamp = event.timestamp  # type: ignore[union-attr]
+        known: Event = event  # type: ignore[assignment]
+        stamp = known._timestamp  # noqa: SLF001 - see there
         if stamp is None:
             stamp = self._time_ns() // _NS_PER_MS
-        text = encoder(event, stamp)
         batch = self._batcher.open
-        loose = batch.loose
-        if len(loose) < batch.room and stamp >= batch.oldest_ms and len(text) <= SMALL_EVENT:
+        entries = batch.entries
+        if len(entries) < batch.room and stamp >= batch.oldest_ms and known._is_small:  # noqa: SLF001
             # Without the lock, and counted later: `OpenBatch` explains why nothing gets lost here.
-            loose.append(text)
-            return len(loose) <= batch.last or self._count_in(text, stamp)
-        return self._track_encoded(event, text, stamp)  # type: ignore[arg-type]
+            entry = known, stamp
+            entries.append(entry)
+            return len(entries) <= batch.last or self._count_in(entry)
+        return self._track_encoded(known, encode(known, stamp), stamp)
 
     async def put(self, event: Event | Mapping[str, Any]) -> None:
         """Take an event in, and wait for room where there is none.
@@ -215,10 +215,10 @@ class Entrance(ABC):
             raise QueueFullError(self._options.max_events, self._options.max_bytes)
         return False
 
-    def _count_in(self, text: str, stamp: int) -> bool:
+    def _count_in(self, entry: Entry) -> bool:
         """Have an event counted that filled the room it joined in, or found it shut; return False if it was refused."""
         with self._lock:
-            reason = self._batcher.refusal_of(text, stamp)
+            reason = self._batcher.refusal_of(entry)
             news = self._batcher.take_news()
         if news:
             self._wake()

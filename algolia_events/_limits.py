@@ -54,6 +54,9 @@ MAX_EVENT_AGE: Final = 30 * 86_400.0
 OLD_SERVER_EVENT_AGE: Final = 4 * 86_400.0
 """In seconds: servers of the older contract refuse what is older than four days."""
 
+SMALL_EVENT_BYTES: Final = 8192
+"""Ours: what a small event takes at most once it is encoded; nearly all are, and cost less thought for it."""
+
 MAX_INSIGHTS_ANSWER_BYTES: Final = 64 * 1024
 """Ours: an answer of the Insights API is a line of JSON; nothing beyond this is worth memory."""
 

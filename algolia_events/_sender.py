@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from algolia_events._batching import Batch, Claim, SenderBatcher, Settlement
-from algolia_events._codec import event_timestamp
 from algolia_events._queue import EventQueue
 from algolia_events._retry import Gate
 from algolia_events.reports import SendingStats
@@ -28,7 +27,7 @@ class Sender(EventQueue):
         super().__init__(*args, **options)
 
     def _make_batcher(self, gate: Gate) -> SenderBatcher:
-        return SenderBatcher(self._options, gate, timestamp_of=event_timestamp)
+        return SenderBatcher(self._options, gate)
 
     def room_for_claims(self) -> int:
         """Say how many more requests' worth of claims is wanted: a slot's for each, one ahead, one in an outage."""

@@ -11,7 +11,6 @@ import attrs
 
 from algolia_events._batching import SEPARATOR, Batch, IntakeBatcher, Settlement
 from algolia_events._clock import Clock
-from algolia_events._codec import event_timestamp
 from algolia_events._durable_parts import IntakeReporter
 from algolia_events._groups import EventGroup
 from algolia_events._guarded import GuardedOutbox, UnansweredError, describe
@@ -80,7 +79,7 @@ class StoringQueue(EventQueue):
         self._closing: asyncio.Task[DeliveryReport] | None = None
 
     def _make_batcher(self, gate: Gate) -> IntakeBatcher:
-        return IntakeBatcher(self._options, gate, timestamp_of=event_timestamp)
+        return IntakeBatcher(self._options, gate)
 
     def _make_reporter(self, hooks: Iterable[Hook], clock: Clock) -> IntakeReporter:
         return IntakeReporter(hooks, clock)

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from support.batches import stored
 
-from algolia_events import ClickedObjectIDs
+from algolia_events import ClickedObjectIDs, RawEvent
 from algolia_events._batching import Batch, Batcher, Claim, FateKind, IntakeBatcher, SenderBatcher
-from algolia_events._batching._open import LOOSE_EVENTS
-from algolia_events._codec import event_timestamp
+from algolia_events._batching._open import RUN_EVENTS
 from algolia_events._queue import EventQueue
 from algolia_events._retry import Accepted, Failed, Gate, Outcome, Refused, Stored, TooLarge
 from algolia_events.config import QueueOptions, RetryOptions
@@ -21,6 +20,7 @@ from algolia_events.reports import DropReason
 
 NOW_MS = 1_750_000_000_000
 DAY_MS = 86_400_000
+MAX_EVENTS = 4
 OUTCOMES: tuple[Outcome, ...] = (
     TooLarge(status=413, message="no"),
     Failed(reason="reset", ambiguous=True),
@@ -63,13 +63,22 @@ async def never(_: bytes) -> Outcome:
 
 
 def make(overflow: str, batch_events: int, kind: type[Any] = Batcher) -> Any:
-    options = QueueOptions(max_events=4, batch_events=batch_events, overflow=overflow, in_flight=2)  # type: ignore[arg-type]
-    return kind(options, Gate(2, RetryOptions()), timestamp_of=event_timestamp)
+    options = QueueOptions(max_events=MAX_EVENTS, batch_events=batch_events, overflow=overflow, in_flight=2)  # type: ignore[arg-type]
+    return kind(options, Gate(2, RetryOptions()))
 
 
 def add(batcher: Batcher, number: int, *, age_ms: int = 0) -> None:
-    text = f'{{"n":{number},"timestamp":{NOW_MS - age_ms}}}'
-    batcher.add(text, NOW_MS - age_ms, number)
+    """Add an event; one with an odd number joins without asking where it may, as `track()` has it."""
+    stamp = NOW_MS - age_ms
+    event, batch = RawEvent({"n": number, "timestamp": stamp}), batcher.open
+    if number % 2 and len(batch.entries) < batch.room and stamp >= batch.oldest_ms:
+        entry = (event, stamp)
+        batch.entries.append(entry)
+        if len(batch.entries) > batch.last:
+            batcher.refusal_of(entry)
+    else:
+        batcher.add(event.text, stamp, number)
+    assert batcher._sealed_events + batcher.open.count <= MAX_EVENTS
 
 
 def live(batcher: Batcher) -> None:
@@ -80,6 +89,7 @@ def live(batcher: Batcher) -> None:
         add(batcher, 2 * number + 1, age_ms=(number % 3 == 0) * 31 * DAY_MS)
         now += 1000.0
         batch = batcher.take(now=now, wall_ms=NOW_MS)
+        assert batch is None or len({*batch.events()}) == batch.count
         if batch is not None and number == len(OUTCOMES):
             batcher.withdraw(batch, {0}, DropReason.OPTED_OUT)
         elif batch is not None:
@@ -94,6 +104,7 @@ def live_before_an_outbox(batcher: IntakeBatcher) -> None:
         add(batcher, 2 * number + 1)
         batcher.sent(kinds[number % 3], 1)
         for batch in batcher.take_all():
+            assert len({*batch.events()}) == batch.count
             stored = number != 2
             batcher.settle(batch, Stored() if stored else Failed(reason="no", ambiguous=False), now=0.0, jitter=0.5)
 
@@ -103,6 +114,7 @@ def held(batcher: Batcher) -> list[bytes]:
     batcher.reclaim()
     batcher.seal()
     batches: list[Batch] = [*batcher._ready]
+    assert all(batch.count <= batcher._options.batch_events for batch in batches)
     return [event for batch in batches for event in batch.events()]
 
 
@@ -110,11 +122,11 @@ def check_books(batcher: Batcher) -> None:
     stats = batcher.stats()
     known = stats.delivered + stats.rejected + sum(stats.dropped.values()) + stats.stored
     assert stats.tracked == known + stats.pending
-    assert 0 <= stats.pending <= 4
+    assert 0 <= stats.pending <= MAX_EVENTS
 
 
 @pytest.mark.parametrize(("kind", "live"), [(Batcher, live), (IntakeBatcher, live_before_an_outbox)])
-@pytest.mark.parametrize("batch_events", [1, 2])
+@pytest.mark.parametrize("batch_events", [1, 2, 8])
 @pytest.mark.parametrize("overflow", ["drop-oldest", "drop-newest"])
 @pytest.mark.parametrize("raises", [False, True], ids=["tracks", "tracks and raises"])
 def test_wherever_a_handler_runs_nothing_is_lost(
@@ -128,7 +140,7 @@ def test_wherever_a_handler_runs_nothing_is_lost(
 
         def handle(batcher: Batcher = batcher, tracked: list[int] = tracked) -> None:
             check_books(batcher)
-            for number in (1000, 1001, 1002):
+            for number in (1000, 1001, 1003):
                 add(batcher, number)
                 tracked.append(number)
             check_books(batcher)
@@ -152,7 +164,7 @@ def test_wherever_a_handler_runs_while_claims_are_sent_both_ledgers_add_up(raise
     at = 0
     while True:
         at += 1
-        sender = make("drop-newest", 2, SenderBatcher)
+        sender = make("drop-newest", 3, SenderBatcher)
 
         def look(sender: SenderBatcher = sender) -> None:
             sent = sender.sending_stats()
@@ -189,7 +201,7 @@ def test_wherever_a_handler_runs_while_there_is_more_room_what_track_says_stays_
         queue._batcher.seal()
         batch = queue._batcher.take(now=0.0, wall_ms=0.0)
         assert batch is not None
-        taken = [queue.track(CLICK) for _ in range(LOOSE_EVENTS - 2)]
+        taken = [queue.track(CLICK) for _ in range(RUN_EVENTS - 2)]
 
         def track(queue: EventQueue = queue, taken: list[bool] = taken) -> None:
             taken.extend(queue.track(CLICK) for _ in range(3))
@@ -203,3 +215,55 @@ def test_wherever_a_handler_runs_while_there_is_more_room_what_track_says_stays_
         asyncio.run(queue.aclose(0))
         if passed[0] < at:
             break
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["looks", "looks and raises"])
+def test_wherever_a_handler_runs_what_joins_too_late_is_refused_once(raises: bool) -> None:
+    at = 0
+    while True:
+        at += 1
+        batcher = make("drop-newest", 8)
+        add(batcher, 1)
+        batcher.close(DropReason.CLOSED)
+        late = [(CLICK, NOW_MS), (CLICK, NOW_MS)]
+        batcher._entries += late  # by threads that had found room just before
+
+        def look(batcher: Batcher = batcher) -> None:
+            check_books(batcher)
+            if raises:
+                raise Interrupt
+
+        reasons: list[DropReason | None] = []
+        with suppress(Interrupt), interrupted(at, look) as passed:
+            reasons += [batcher.refusal_of(entry) for entry in late]
+        if passed[0] < at:
+            break
+
+        check_books(batcher)
+        assert batcher.stats().dropped == {DropReason.CLOSED: 2}, at
+        assert raises or reasons == [DropReason.CLOSED] * 2, at
+    assert at > 10, "there were that many points"
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["looks", "looks and raises"])
+def test_wherever_a_handler_runs_while_claims_come_the_bound_holds(raises: bool) -> None:
+    at = 0
+    while True:
+        at += 1
+        sender = make("drop-newest", 8, SenderBatcher)
+        add(sender, 0)
+
+        def look(sender: SenderBatcher = sender) -> None:
+            check_books(sender)
+            if raises:
+                raise Interrupt
+
+        with suppress(Interrupt), interrupted(at, look) as passed:
+            sender.admit_claim(Claim([stored("a", range(3))]))
+        if passed[0] < at:
+            break
+
+        for number in range(1, 6):
+            add(sender, number)
+            check_books(sender)
+    assert at > 10, "there were that many points"

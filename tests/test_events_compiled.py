@@ -16,8 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algolia_events import events
+from algolia_events._codec import encode
+from algolia_events._limits import SMALL_EVENT_BYTES
 from algolia_events.errors import InvalidEventError
-from algolia_events.events import ClickedObjectIDs, ObjectData, PurchasedObjectIDsAfterSearch, TypedEvent, find_problems
+from algolia_events.events import (
+    ClickedObjectIDs,
+    ObjectData,
+    PurchasedObjectIDsAfterSearch,
+    RawEvent,
+    TypedEvent,
+    find_problems,
+)
 
 FIELDS = {"event_name": "Clicked", "index": "products", "object_ids": ["a"], "user_token": "u"}
 
@@ -96,12 +105,53 @@ def test_ordinary_values_take_the_short_cut(kind: type[TypedEvent], count: int, 
 
     sys.setprofile(lambda frame, *_: called.add(frame.f_code.co_name))
     try:
-        kind(**{name: ordinary[name] for name in names})
+        event = kind(**{name: ordinary[name] for name in names})
     finally:
         sys.setprofile(None)
 
     assert "__init__" in called
     assert find_problems.__name__ not in called
+    assert event._is_small
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize("kind", events.KINDS)
+def test_no_small_event_takes_more_than_small_events_may(kind: type[TypedEvent], count: int) -> None:
+    wide = "\U0010ffff"  # which takes twelve bytes
+    searched = {"query_id": "f" * 32} if kind is PurchasedObjectIDsAfterSearch else {}
+    data = ObjectData(price=1234567890.12345, quantity=1 - 2**31, discount=-12345678.123456, **searched)
+    largest: dict[str, Any] = {
+        "event_name": '"' * 64,
+        "index": wide,
+        "user_token": "u" * 128,
+        "authenticated_user_token": "a" * 128,
+        "timestamp": 10**15 - 1,
+        "object_ids": [wide * (579 - (count - 1)), *[wide] * (count - 1)],
+        "positions": [2**63 - 1] * count,
+        "query_id": "f" * 32,
+        "object_data": [data] * count,
+        "currency": "EUR",
+        "value": 1234567890.12345,
+        "filters": [f"{wide * (577 - 3 * (count - 1))}:{wide}", *[f"{wide}:{wide}"] * (count - 1)],
+        "agent_id": wide * 580,
+    }
+
+    event = kind(**{field.name: largest[field.name] for field in attrs.fields(kind)})
+
+    assert event._is_small is not (hasattr(event, "object_data") and count > 3)
+    assert not event._is_small or 7000 < len(encode(event, 0)) <= SMALL_EVENT_BYTES
+
+
+@given(VALID_EVENTS)
+def test_what_is_called_small_is(event: TypedEvent) -> None:
+    assert not event._is_small or len(encode(event, 10**15 - 1)) <= SMALL_EVENT_BYTES
+
+
+@pytest.mark.parametrize("length", [SMALL_EVENT_BYTES - 27 - 8, SMALL_EVENT_BYTES - 26 - 8])
+def test_a_raw_event_is_small_with_its_time(length: int) -> None:
+    event = RawEvent({"a": "x" * length})
+
+    assert event._is_small is (len(encode(event, 10**15 - 1)) <= SMALL_EVENT_BYTES)
 
 
 @given(kinds_and_fields())

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import copy
 import itertools
+import pickle
 import random
 import re
 import signal
@@ -12,11 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algolia_events import ClickedObjectIDs, QueueOptions
+from algolia_events import ClickedObjectIDs, QueueOptions, RawEvent, to_mapping
+from algolia_events._batching import Entry
 from algolia_events._queue import EventQueue
 from algolia_events._retry import Accepted, Outcome
 from algolia_events.reports import DropReason
@@ -44,20 +48,20 @@ class Sent:
         return [number for request in self.requests for number in request]
 
 
-class Interleaved(list[str]):
-    """The texts that wait; what another thread does just before or after an event joins them is done here."""
+class Interleaved(list[Entry]):
+    """The events that have joined; what another thread does just before or after an event joins them is done here."""
 
     def __init__(self) -> None:
         super().__init__()
         self.before: Callable[[], object] | None = None
         self.after: Callable[[], object] | None = None
 
-    def append(self, text: str) -> None:
+    def append(self, entry: Entry) -> None:
         before, self.before = self.before, None
         after, self.after = self.after, None
         if before is not None:
             before()
-        super().append(text)
+        super().append(entry)
         if after is not None:
             after()
 
@@ -69,10 +73,10 @@ def click(number: int, timestamp: int | None = None, index: str = "products") ->
 
 
 def interleaved(queue: EventQueue) -> Interleaved:
-    """Have a fresh queue keep its texts where threads can be made to meet."""
-    texts = Interleaved()
-    queue._batcher._loose = queue._batcher.open.loose = texts
-    return texts
+    """Have a fresh queue keep what joins where threads can be made to meet."""
+    entries = Interleaved()
+    queue._batcher._entries = queue._batcher.open.entries = entries
+    return entries
 
 
 class Ticket:
@@ -177,7 +181,7 @@ def try_out(steps: list[Step], **bounds: Any) -> None:
     sent = Sent()
     options = QueueOptions(**bounds)
     queue = EventQueue(sent, options=options)
-    texts, others = interleaved(queue), Others(queue)
+    entries, others = interleaved(queue), Others(queue)
     taken: list[int] = []
     waited: set[int] = set()
     number = 0
@@ -187,7 +191,7 @@ def try_out(steps: list[Step], **bounds: Any) -> None:
             if queue.track(click(number)):
                 taken.append(number)
         acts_of = [None if ACTS[name] is None else (lambda act=ACTS[name]: act(others)) for name in (before, after)]
-        texts.before, texts.after = acts_of
+        entries.before, entries.after = acts_of
         number += 1
         if waited_for:
             text = f'{{"objectIDs":["{number}"]}}'
@@ -196,9 +200,9 @@ def try_out(steps: list[Step], **bounds: Any) -> None:
                 waited.add(number)
         elif queue.track(click(number)):
             taken.append(number)
-        texts.before = texts.after = None
+        entries.before = entries.after = None
         batch = queue._batcher.open
-        assert batch.count or not texts, "an event waits that nobody would ever look at"
+        assert batch.count or not entries, "an event waits that nobody would ever look at"
         stats = queue.stats()
         assert stats.tracked == stats.pending + sum(stats.dropped.values())
         assert stats.pending <= options.max_events
@@ -230,9 +234,9 @@ def test_an_event_that_joins_while_the_queue_is_closed_is_refused_or_sent() -> N
     for act in ("before", "after"):
         sent = Sent()
         queue = EventQueue(sent)
-        texts, others = interleaved(queue), Others(queue)
+        entries, others = interleaved(queue), Others(queue)
         assert queue.track(click(1))
-        setattr(texts, act, others.close)
+        setattr(entries, act, others.close)
 
         taken = queue.track(click(2))
         report = asyncio.run(queue.aclose(10))
@@ -265,18 +269,52 @@ def test_an_event_joins_unasked_only_where_there_is_room_for_its_bytes(max_bytes
     assert report.delivered == sum(taken)
 
 
-def test_an_old_event_that_gets_into_the_next_batch_still_expires() -> None:
+@pytest.mark.parametrize("late", ["first", "behind another", "first, and sealed at once"])
+def test_an_old_event_that_gets_into_the_next_batch_still_expires(late: str) -> None:
     month_ago = time.time_ns() // 1_000_000 - 31 * 86_400_000
     sent = Sent()
     queue = EventQueue(sent)
-    texts, others = interleaved(queue), Others(queue)
+    entries, others = interleaved(queue), Others(queue)
     queue.track(click(1, timestamp=month_ago))
-    texts.before = others.seal
+    entries.before = others.seal_and_track if late == "behind another" else others.seal
+    entries.after = others.seal if late == "first, and sealed at once" else None
 
     queue.track(click(2, timestamp=month_ago))
     report = asyncio.run(queue.aclose(10))
 
-    assert (report.delivered, queue.stats().dropped) == (0, {"expired": 2})
+    assert (report.delivered, queue.stats().dropped) == (len(others.tracked), {"expired": 2})
+
+
+@pytest.mark.parametrize("asking", range(5))
+def test_what_track_says_stays_true_where_some_ask_for_room_and_some_do_not(asking: int) -> None:
+    queue = EventQueue(Sent(), options=QueueOptions(max_events=40))
+
+    taken = [queue.track(copy.copy(click(n)) if 0 < n <= asking else click(n)) for n in range(50)]
+
+    assert taken == [True] * 40 + [False] * 10
+    assert asyncio.run(queue.aclose(10)).delivered == 40
+
+
+def test_events_keep_their_order_whichever_way_they_join() -> None:
+    sent = Sent()
+    queue = EventQueue(sent)
+    ways: list[Callable[[ClickedObjectIDs], Any]] = [
+        lambda event: event,
+        lambda event: attrs.evolve(event, timestamp=time.time_ns() // 1_000_000),
+        copy.copy,
+        lambda event: pickle.loads(pickle.dumps(event)),
+        lambda event: attrs.evolve(event, index="y" * 9000),
+        to_mapping,
+        lambda event: RawEvent(to_mapping(event)),
+        lambda event: pickle.loads(pickle.dumps(RawEvent(to_mapping(event)))),
+    ]
+
+    for number in range(1500):
+        assert queue.track(ways[number % len(ways)](click(number)))
+    report = asyncio.run(queue.aclose(10))
+
+    assert sent.numbers == list(range(1500))
+    assert report.delivered == 1500
 
 
 # --- real threads, real signals --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from algolia_events._batching._batcher import Batcher
 from algolia_events._batching._claim import Claim, FateKind, Gathering, pack
 from algolia_events._batching._intake import IntakeBatcher
 from algolia_events._batching._ledger import Ledger
-from algolia_events._batching._open import SMALL_EVENT
+from algolia_events._batching._open import Entry
 from algolia_events._batching._sender import SenderBatcher
 from algolia_events._batching._settlement import Rejection, Settlement
 from algolia_events._batching._verdicts import Verdicts
@@ -24,10 +24,10 @@ from algolia_events._batching._verdicts import Verdicts
 __all__ = [
     "ENVELOPE_BYTES",
     "SEPARATOR",
-    "SMALL_EVENT",
     "Batch",
     "Batcher",
     "Claim",
+    "Entry",
     "FateKind",
     "Gathering",
     "IntakeBatcher",

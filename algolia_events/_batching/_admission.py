@@ -1,14 +1,15 @@
 """What comes in: the bounds, the policies, and the batch that is being filled."""
 
 import math
-from collections.abc import Callable
 from typing import Any, Final
 
+from algolia_events import _limits
 from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR
 from algolia_events._batching._holdings import Holdings
-from algolia_events._batching._open import LOOSE_EVENTS, SMALL_EVENT, OpenBatch, Ticketed
+from algolia_events._batching._open import RUN_EVENTS, Entry, OpenBatch
 from algolia_events._batching._server_limit import LARGEST_BODY, ServerLimit
 from algolia_events._batching._settlement import Settlement
+from algolia_events._codec import encode_all
 from algolia_events.config import QueueOptions
 from algolia_events.reports import DropReason
 
@@ -30,19 +31,16 @@ class Admission(Holdings):
     `Batcher` is this and what happens to a batch from then on.
     """
 
-    def __init__(self, options: QueueOptions, *, timestamp_of: Callable[[bytes], int | None]) -> None:
+    def __init__(self, options: QueueOptions) -> None:
         super().__init__(options)
-        self._timestamp_of = timestamp_of
         self._server_limit = ServerLimit()
         self._dropped: list[Settlement] = []
         self._dropped_unticketed = {DropReason.QUEUE_FULL: 0, DropReason.AMBIGUOUS: 0}
         """How many events gave way, nobody waiting for them, since `dropped()` was last called."""
         self._closed: DropReason | None = None
         self._one_by_one = False
-        self._uncounted_tickets = 0
-        """How many events with a ticket are not counted yet."""
-        self._refused_late: list[tuple[str, DropReason]] = []
-        """Texts that were refused when they were counted; whoever tracked one comes for the reason."""
+        self._refused_late: list[tuple[Entry, DropReason]] = []
+        """What was refused when it was to be counted; whoever tracked it comes for the reason."""
         self._room = 0
         """How many bytes the open batch may grow to, before anything else has to be considered."""
         self._measure_room()
@@ -56,56 +54,45 @@ class Admission(Holdings):
 
         A refusal is booked; so are the older events that gave way under `drop-oldest`.
         """
-        self.count_in()
-        if self.open.count >= self.open.milestone:  # a signal handler raised before that was seen to
-            self._pass_milestone(self.open)
         size = len(text) + _SEPARATOR_BYTES
-        if self.open.size + size > self._room:
-            refused = self._clear_the_way(size)
-            if refused is not None:
-                return self.ledger.refuse(refused)
-        if ticket is not None:
-            text = Ticketed(text, ticket)
-            self._uncounted_tickets += 1
-        batch = self.open
-        if stamp < batch.oldest_ms:  # noqa: PLR1730 - min() would cost five times as much, once an event
-            batch.oldest_ms = stamp
-        count, changes = batch.count, self._changes
-        batch.loose.append(text)
-        if (
-            self._fits(1, size)
-            and [text] == batch.loose[batch.counted :]
-            and batch.count == count
-            and self._changes == changes
-            and batch is self.open
-        ):
-            # Nobody else has come: what `count_in()` would do, in a third of the time. No call from here on, as there.
-            if ticket is not None:
-                batch.tickets[batch.first + batch.count] = ticket
-                self._uncounted_tickets -= 1
-            batch.size += size
-            batch.counted += 1
-            batch.count += 1
-            if batch.count >= batch.milestone:
-                self._pass_milestone(batch)
-            return None
-        return self.refusal_of(text, stamp)
+        while True:
+            self.count_in()
+            if self.open.count >= self.open.milestone:  # a signal handler raised before that was seen to
+                self._pass_milestone(self.open)
+            batch, count = self.open, self.open.count
+            if batch.size + size > self._room or not self._fits(1, size):
+                refused = self._clear_the_way(size)
+                if refused is not None:
+                    return self.ledger.refuse(refused)
+            # No call from here on, but for the last (see the package).
+            if batch is self.open and batch.count == count:
+                batch.texts += (text,)
+                batch.size += size
+                batch.count += 1
+                batch.room -= 1
+                batch.last -= 1
+                batch.oldest_ms = min(batch.oldest_ms, stamp)
+                if ticket is not None:
+                    batch.tickets[batch.first + count] = ticket
+                self._see_to_room(batch)
+                return None
 
     def count_in(self) -> None:
-        """Count the events that joined the open batch without asking, and do what their number calls for.
+        """Encode and count the events that joined the open batch without asking, and do what their number calls for.
 
         Whoever holds the lock sees to that before anything that depends on how much there is.
         """
-        while len(self._loose) > self.open.counted:
-            batch, counted, count = self.open, self.open.counted, self.open.count
-            texts = self._loose[counted : counted + self._options.batch_events - count]
-            size = _size(texts)
+        while self._entries:
             if self._closed is not None:
-                self._refuse_from(counted, self._closed)
+                self._refuse_from(0, self._closed)
                 continue
+            batch, count = self.open, self.open.count
+            entries = self._entries[: self._options.batch_events - count]
+            texts = encode_all(entries)
+            size = _size(texts)
             if not self._fits(len(texts), size):
                 if not self._make_room(len(texts), size):
-                    self._refuse_from(len(self._loose) - 1, DropReason.QUEUE_FULL)
+                    self._refuse_from(len(self._entries) - 1, DropReason.QUEUE_FULL)
                 continue
             if batch.size + size > self._open_limit and batch.count:
                 self._seal()
@@ -113,28 +100,32 @@ class Admission(Holdings):
             while size > self._open_limit and len(texts) > 1:
                 size -= _size([texts.pop()])
             number = len(texts)
-            oldest = batch.oldest_ms if batch.is_dated else self._oldest(texts)
-            tickets = self._tickets_of(texts, batch.first + count) if self._uncounted_tickets else {}
-            ticketed = len(tickets)
-            # No call from here on (see the package): whoever tracked behind one may have had these counted.
-            if batch is not self.open or batch.count != count:  # `counted` falls again when a run is packed
-                continue
-            batch.oldest_ms = oldest
-            batch.size += size
-            batch.counted = counted + number
-            batch.count += number
-            batch.tickets |= tickets
-            self._uncounted_tickets -= ticketed
-            if batch.count >= batch.milestone:
-                self._pass_milestone(batch)
+            oldest = batch.oldest_ms if batch.is_dated else min(stamp for _, stamp in entries)
+            # No call from here on, but for the last (see the package): whoever tracked behind one had these counted.
+            if batch.count == count:
+                del self._entries[:number]
+                batch.texts += texts
+                batch.size += size
+                batch.count += number
+                batch.room -= number
+                batch.last -= number
+                batch.oldest_ms = oldest
+                self._see_to_room(batch)
 
-    def refusal_of(self, text: str, stamp: int) -> DropReason | None:
-        """Count in what joined without asking; return why `text` was refused, if it came too late."""
+    def _see_to_room(self, batch: OpenBatch) -> None:
+        """Do what the number of events calls for, and see that more can join where there is room."""
+        if batch.count >= batch.milestone:
+            self._pass_milestone(batch)
+        elif batch.last < 0 and not self._one_by_one:
+            self._measure_room()
+
+    def refusal_of(self, entry: Entry) -> DropReason | None:
+        """Count in what joined without asking; return why an event was refused, if it came too late."""
         # It may have got into another batch than it was meant for.
-        self.open.oldest_ms = min(self.open.oldest_ms, stamp)
+        self.open.oldest_ms = min(self.open.oldest_ms, entry[1])
         self.count_in()
         for place, (late, reason) in enumerate(self._refused_late):
-            if late is text:
+            if late is entry:
                 del self._refused_late[place]
                 return reason
         return None
@@ -144,27 +135,17 @@ class Admission(Holdings):
         self._one_by_one = True
         self._measure_room()
 
-    def _oldest(self, texts: list[str]) -> int:
-        """Find the earliest time in events that got into another batch than they were meant for."""
-        stamps = [self._timestamp_of(text.encode()) for text in texts]
-        return min((stamp for stamp in stamps if stamp is not None), default=self.open.oldest_ms)
-
-    def _tickets_of(self, texts: list[str], first: int) -> dict[int, Any]:
-        return {first + offset: text.ticket for offset, text in enumerate(texts) if isinstance(text, Ticketed)}
-
     def _refuse_from(self, place: int, reason: DropReason) -> None:
-        """Take out the loose texts from a place on, none of which is counted, and book them."""
+        """Take out those that have joined from a place on, none of which is counted, and book them."""
         self.open.shut()  # so that whoever tracked one of them comes for the reason
         tracked = self.ledger.tracked
-        late = self._loose[place:]
-        number, reasons = len(late), [(text, reason) for text in late]
-        ticketed = len(self._tickets_of(late, 0))
-        # No call from here on (see the package): each refusal, and each batch that is sealed, changes `tracked`.
-        if self.ledger.tracked == tracked and self._loose[place : place + number] == late:
-            del self._loose[place : place + number]
+        late = self._entries[place:]
+        number, reasons = len(late), [(entry, reason) for entry in late]
+        # No call from here on (see the package): whoever tracked behind one may have had these refused.
+        if self.ledger.tracked == tracked:
+            del self._entries[place : place + number]
             self.ledger.tracked += number
             self.ledger.dropped[reason] += number
-            self._uncounted_tickets -= ticketed
             self._refused_late += reasons
 
     def _pass_milestone(self, batch: OpenBatch) -> None:
@@ -175,7 +156,7 @@ class Admission(Holdings):
         if batch.count >= self._options.batch_events:
             self._seal()
             return
-        if batch.counted >= LOOSE_EVENTS:
+        if batch.count - batch.packed >= RUN_EVENTS:
             batch.pack()
         self._measure_room()
 
@@ -188,13 +169,13 @@ class Admission(Holdings):
         """
         while True:
             batch = self.open
-            count, counted = batch.count, batch.counted
+            count, packed = batch.count, batch.packed
             spare_events = self._max_events - self._sealed_events - count
             room = min(self._open_limit, self._max_bytes - self._sealed_bytes)
-            run = min(LOOSE_EVENTS - counted, self._options.batch_events - count, spare_events)
-            joining = min(run, (room - batch.size) // (SMALL_EVENT + _SEPARATOR_BYTES))
+            run = min(RUN_EVENTS - (count - packed), self._options.batch_events - count, spare_events)
+            joining = min(run, (room - batch.size) // (_limits.SMALL_EVENT_BYTES + _SEPARATOR_BYTES))
             # No call from here on (see the package). How much is sealed changes only along with one of these.
-            if batch is self.open and batch.count == count and batch.counted == counted:
+            if batch is self.open and batch.count == count and batch.packed == packed:
                 break
         if spare_events <= 0 or self._closed is not None:
             self._room = -1
@@ -208,7 +189,7 @@ class Admission(Holdings):
             if joining <= 0 or self._one_by_one:
                 batch.room, batch.last = 0, -1
             else:
-                batch.room, batch.last = counted + joining, counted + joining - 1
+                batch.room, batch.last = joining, joining - 1
 
     def _clear_the_way(self, size: int) -> DropReason | None:
         """Make the open batch one that an event of `size` bytes may join, or say why there is none."""
@@ -292,9 +273,9 @@ class Admission(Holdings):
             batch.shut()
             batch.pack()
             sealed = batch.sealed()
-            following = OpenBatch(first=batch.first + batch.count, loose=self._loose)
+            following = OpenBatch(first=batch.first + batch.count, entries=self._entries)
             # No call from here on (see the package): whoever tracked behind one may have sealed it, or joined it.
-            if batch is not self.open or batch.counted:
+            if batch is not self.open or not sealed.count == batch.count == batch.packed:
                 continue
             self.open = following
             self._room = -1  # until it is measured

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Final
 
@@ -10,6 +10,7 @@ from algolia_events._batching._admission import Admission
 from algolia_events._batching._batch import Batch, Family
 from algolia_events._batching._ledger import Ledger
 from algolia_events._batching._settlement import Rejection, Settlement
+from algolia_events._codec import event_timestamp
 from algolia_events._retry import Accepted, Blocked, Failed, Gate, Moved, Outcome, Refused, Stored, TooLarge
 from algolia_events.config import QueueOptions
 from algolia_events.reports import DropReason, QueueStats
@@ -26,8 +27,8 @@ class Batcher(Admission):
     Not safe for threads by itself: the queue holds a lock around every call.
     """
 
-    def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Callable[[bytes], int | None]) -> None:
-        super().__init__(options, timestamp_of=timestamp_of)
+    def __init__(self, options: QueueOptions, gate: Gate) -> None:
+        super().__init__(options)
         self.gate = gate
         self._claimed_events = 0
         """How many of those held came from an outbox, and are booked elsewhere."""
@@ -87,7 +88,7 @@ class Batcher(Admission):
 
     def _drop_expired(self, batch: Batch, wall_ms: float) -> None:
         limit = wall_ms - self._options.max_event_age * 1000
-        stamps = [self._timestamp_of(event) for event in batch.events()]
+        stamps = [event_timestamp(event) for event in batch.events()]
         old = {offset for offset, stamp in enumerate(stamps) if stamp is not None and stamp < limit}
         rest = self._take_out(batch, old, DropReason.EXPIRED)
         known = [stamp for offset, stamp in enumerate(stamps) if stamp is not None and offset not in old]

@@ -4,7 +4,7 @@ from collections import deque
 
 from algolia_events._batching._batch import Batch
 from algolia_events._batching._ledger import Ledger
-from algolia_events._batching._open import OpenBatch
+from algolia_events._batching._open import Entry, OpenBatch
 from algolia_events.config import QueueOptions
 
 
@@ -16,9 +16,9 @@ class Holdings:
         self._options = options
         self._max_events = options.max_events
         self._max_bytes = options.max_bytes
-        self._loose: list[str] = []
-        """Events that have joined the open batch and are not packed yet; one list for all batches, see `OpenBatch`."""
-        self.open = OpenBatch(first=0, loose=self._loose)
+        self._entries: list[Entry] = []
+        """Events that have joined the open batch and are not counted yet; one list for all batches, see `OpenBatch`."""
+        self.open = OpenBatch(first=0, entries=self._entries)
         """The batch that events still join; `track()` appends to it without asking where that is allowed."""
         self._ready: deque[Batch] = deque()
         """The sealed batches that wait, oldest first."""

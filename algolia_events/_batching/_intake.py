@@ -1,7 +1,6 @@
 """The batcher in front of an outbox: its batches are stored, and may be sent by us later."""
 
 from collections import Counter, deque
-from collections.abc import Callable
 
 from algolia_events._batching._batch import Batch
 from algolia_events._batching._batcher import Batcher
@@ -15,8 +14,8 @@ from algolia_events.reports import DropReason
 class IntakeBatcher(Batcher):
     """Has a third stage after waiting and in flight: stored, and not sent yet by this process."""
 
-    def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Callable[[bytes], int | None]) -> None:
-        super().__init__(options, gate, timestamp_of=timestamp_of)
+    def __init__(self, options: QueueOptions, gate: Gate) -> None:
+        super().__init__(options, gate)
         self._sent_early: Counter[FateKind] = Counter()
         self.sent_ever = 0
         """Events that were stored, and have been sent or given up since."""

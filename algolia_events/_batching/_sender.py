@@ -1,7 +1,6 @@
 """The batcher that sends what was claimed from an outbox, besides events of this process."""
 
 from collections import deque
-from collections.abc import Callable
 
 from algolia_events._batching._batch import Batch
 from algolia_events._batching._batcher import Batcher
@@ -16,8 +15,8 @@ from algolia_events.reports import DropReason, SendingStats
 class SenderBatcher(Batcher):
     """Holds claims as well, on books of their own; both share the room, the slots and the gate."""
 
-    def __init__(self, options: QueueOptions, gate: Gate, *, timestamp_of: Callable[[bytes], int | None]) -> None:
-        super().__init__(options, gate, timestamp_of=timestamp_of)
+    def __init__(self, options: QueueOptions, gate: Gate) -> None:
+        super().__init__(options, gate)
         self.sending = Ledger()
         self._given_back = 0
         self.unwritten = 0

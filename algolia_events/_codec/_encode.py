@@ -5,7 +5,7 @@ escaped too, so that no line break stands in the text.
 """
 
 import linecache
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -68,8 +68,8 @@ class _Memo:
         return member
 
 
-def _write_integers(values: tuple[int, ...]) -> str:
-    return f"[{','.join(map(str, values))}]"
+def _write_positions(place: tuple[int, ...] | int) -> str:
+    return f"[{place}]" if isinstance(place, int) else f"[{','.join(map(str, place))}]"
 
 
 def _write_amount(value: float | str) -> str:
@@ -78,25 +78,25 @@ def _write_amount(value: float | str) -> str:
 
 # Tokens, currencies and the query IDs of searches hold nothing that JSON escapes: the rules saw to that.
 _PIECES: Final = {
-    "user_token": '"{event.user_token}"',
-    "authenticated_user_token": '"{event.authenticated_user_token}"',
+    "user_token": '"{event._user_token}"',
+    "authenticated_user_token": '"{event._authenticated_user_token}"',
     "object_ids": "[{texts}]",
     "query_id": '"{query_id}"',
-    "object_data": "{write_object_data(event.object_data)}",
-    "currency": '"{event.currency}"',
-    "value": "{write_amount(event.value)}",
+    "object_data": "{write_object_data(event._object_data)}",
+    "currency": '"{event._currency}"',
+    "value": "{write_amount(event._value)}",
     "filters": "[{texts}]",
-    "agent_id": "{quote(event.agent_id)}",
-    "price": "{write_amount(event.price)}",
-    "quantity": "{event.quantity}",
-    "discount": "{write_amount(event.discount)}",
+    "agent_id": "{quote(event._agent_id)}",
+    "price": "{write_amount(event._price)}",
+    "quantity": "{event._quantity}",
+    "discount": "{write_amount(event._discount)}",
 }
 # Written by functions that remember, and how many values they do.
 _REMEMBERED: Final[Mapping[str, tuple[Callable[[Any], str], int]]] = MappingProxyType(
     {
         "event_name": (_quote, 1024),
         "index": (_quote, 1024),
-        "positions": (_write_integers, 4096),
+        "positions": (_write_positions, 4096),
         "timestamp": (str, 16),
     }
 )
@@ -104,19 +104,21 @@ _LISTS_OF_TEXTS: Final = ("object_ids", "filters")
 # Quoting the joined texts escapes two quotation marks between each two of them. If it adds no more than these,
 # the texts need no escaping: one call for all, and the join is what goes out.
 _WRITE_TEXTS: Final = """\
-    items = event.{0}
+    items = event._{0}
     if len(items) == 1:
-        texts = quote(items[0])
-    else:
+        texts = quote(items[0]){1}
+    else:{2}
         joined = '","'.join(items)
         if len(quote(joined)) == len(joined) + 2 * len(items):
             texts = f'"{{joined}}"'
         else:
             texts = ','.join(map(quote, items))
 """
+# A number is found in a memo in half the time of a tuple.
+_FIND_PLACES: Final = ("\n        place = event._positions[0]", "\n        place = event._positions")
 # Of an event only: it may be that of an agent's message, which holds any visible ASCII and begins with an "m".
 _WRITE_QUERY_ID: Final = """\
-    query_id = event.query_id
+    query_id = event._query_id
     if query_id > 'g':
         query_id = quote(query_id)[1:-1]
 """
@@ -154,7 +156,7 @@ class _Template:
     def optional(self, name: str) -> None:
         """Add a member that is left out where it is None."""
         member = f',"{WIRE_NAMES[name]}":{_PIECES[name]}'
-        self._values.append(f"'' if event.{name} is None else f'{member}'")
+        self._values.append(f"'' if event._{name} is None else f'{member}'")
         self._texts.append("")
 
     def sources(self, end: str, memos: list[_Memo]) -> tuple[str, str]:
@@ -172,10 +174,10 @@ class _Template:
             before, after = texts[number : number + 2]
             texts[number : number + 2] = "", ""
             # Many events share the moment at which they are tracked, but not one that they bring.
-            key, given = f"event.{value}", ""
+            key, given = "place" if value == "positions" else f"event._{value}", ""
             if value == "timestamp":
                 key = "now_ms"
-                given = f" if event.timestamp is None else f'{_braced(before)}{{event.timestamp}}{_braced(after)}'"
+                given = f" if event._timestamp is None else f'{_braced(before)}{{event._timestamp}}{_braced(after)}'"
             known.append(f"known_{len(memos)}[{key}]{given}")
             unknown.append(f"write_{len(memos)}({key}){given}")
             memos.append(_Memo(*_REMEMBERED[value], before, after))
@@ -205,12 +207,16 @@ def sent_fields(cls: type[TypedEvent] | type[ObjectData]) -> list[str]:
     return [name for name in names if not (name == "query_id" and cls is PurchasedObjectIDsAfterSearch)]
 
 
+def _places(names: list[str]) -> tuple[str, str]:
+    return _FIND_PLACES if "positions" in names else ("", "")
+
+
 def _encoder(cls: type[TypedEvent]) -> Encoder:
     names = sent_fields(cls)
     start = f'{{"eventType":"{cls.event_type}"'
     if cls.event_subtype is not None:
         start += f',"eventSubtype":"{cls.event_subtype}"'
-    statements = "".join(_WRITE_TEXTS.format(name) for name in names if name in _LISTS_OF_TEXTS)
+    statements = "".join(_WRITE_TEXTS.format(name, *_places(names)) for name in names if name in _LISTS_OF_TEXTS)
     if "query_id" in names:
         statements += _WRITE_QUERY_ID
     memos: list[_Memo] = []
@@ -218,7 +224,7 @@ def _encoder(cls: type[TypedEvent]) -> Encoder:
     present = _template(cls, names, start, always="authenticated_user_token").sources("}", memos)
     absent = _template(cls, [name for name in names if name != "authenticated_user_token"], start).sources("}", memos)
     known, unknown = (
-        f"        return {without} if event.authenticated_user_token is None else {with_it}\n"
+        f"        return {without} if event._authenticated_user_token is None else {with_it}\n"
         for without, with_it in zip(absent, present, strict=True)
     )
     return _compile(
@@ -232,7 +238,7 @@ def _encoder(cls: type[TypedEvent]) -> Encoder:
 
 _write_members = _compile(
     ObjectData,
-    "def encode(event):\n    query_id = event.query_id\n"
+    "def encode(event):\n    query_id = event._query_id\n"
     f"    return {_template(ObjectData, sent_fields(ObjectData), '').sources('', [])[0]}\n",
 )
 
@@ -247,9 +253,8 @@ def _encode_raw(event: RawEvent, now_ms: int) -> str:
     return f'{event.text[:-1]}{"," if len(event.text) > len("{}") else ""}"timestamp":{now_ms}}}'
 
 
-ENCODERS: Final[Mapping[type[Event], Encoder]] = MappingProxyType(
-    {**{cls: _encoder(cls) for cls in KINDS}, RawEvent: _encode_raw}
-)
+_encoders: Final[dict[type[Event], Encoder]] = {**{cls: _encoder(cls) for cls in KINDS}, RawEvent: _encode_raw}
+ENCODERS: Final[Mapping[type[Event], Encoder]] = MappingProxyType(_encoders)
 """The encoder of each class of events."""
 
 
@@ -263,6 +268,15 @@ def encoder_for(cls: type[Event]) -> Encoder:
         return ENCODERS[cls]
     except KeyError:
         raise TypeError(f"{cls.__qualname__} is no kind of event; RawEvent sends any mapping") from None
+
+
+def encode_all(entries: Iterable[tuple[Event, int]]) -> list[str]:
+    """Encode events, each with the time for one that has none, as `encode()` does, but faster than one at a time.
+
+    Raises:
+        KeyError: one is of no class of events.
+    """
+    return [_encoders[type(event)](event, now_ms) for event, now_ms in entries]
 
 
 def encode(event: Event, now_ms: int) -> str:

@@ -19,7 +19,7 @@ All fields are keyword-only. Whatever breaks a rule raises `InvalidEventError` w
 """
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import attrs
 
@@ -30,16 +30,23 @@ from algolia_events.events._compiled import Checked, checked
 from algolia_events.events._object_data import BrokenObjectData, ObjectData, optional_object_data
 from algolia_events.events._split import Split
 
+_FEW_CHARACTERS: Final = 580
+"""Written with twelve bytes each, as some of Unicode's are, these leave room for all else that a small event holds."""
+
 
 class Event:
     """Anything that can be sent to the Insights API."""
 
-    __slots__ = ()
+    __slots__ = ("_is_small",)
 
     user_token: str | None
     """Whose event it is, where that is known."""
     timestamp: int | None
     """When it happened, in milliseconds since 1970; None: when it is tracked."""
+    _timestamp: int | None
+    """The same, read faster."""
+    _is_small: bool
+    """Whether it is known to take at most `SMALL_EVENT_BYTES` once it is encoded."""
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +83,8 @@ class ObjectsEvent(IndexedEvent):
     object_ids: tuple[str, ...] = attrs.field(converter=_rules.object_ids)
     """1 to 20 object IDs, from any iterable of strings but a string."""
 
+    small_rule: ClassVar[str] = f"size + len(index) <= {_FEW_CHARACTERS}"
+
     split: ClassVar[Split] = Split("object_ids", _limits.MAX_OBJECT_IDS)
 
 
@@ -85,6 +94,8 @@ class FiltersEvent(IndexedEvent):
 
     filters: tuple[str, ...] = attrs.field(converter=_rules.filters)
     """1 to 20 pairs `attribute:value`, both parts percent-encoded; `filter_()` builds one."""
+
+    small_rule: ClassVar[str] = f"size + len(index) <= {_FEW_CHARACTERS}"
 
     split: ClassVar[Split] = Split("filters", _limits.MAX_FILTERS_DOCS)
 
@@ -98,6 +109,10 @@ class CartEvent(ObjectsEvent):
         "(currency is not None or value is None) and (object_data is None or currency is not None"
         " and len(object_data) == len(object_ids)"
         " and all([type(item) is ObjectData and item.query_id is None for item in object_data]))"
+    )
+
+    small_rule: ClassVar[str] = (
+        f"size + len(index) <= {_FEW_CHARACTERS} and (object_data is None or len(object_data) <= 3)"
     )
 
     object_data: tuple[ObjectData, ...] | None = attrs.field(default=None, converter=optional_object_data)
@@ -324,6 +339,7 @@ class InstantSearchTelemetry(TypedEvent):
     """A report of an agent's session. It has no index."""
 
     event_type: ClassVar[str] = "instantsearch"
+    small_rule: ClassVar[str] = f"agent_id is None or len(agent_id) <= {_FEW_CHARACTERS}"
 
     agent_id: str | None = attrs.field(default=None, converter=_rules.optional_non_empty)
     """The session it belongs to."""

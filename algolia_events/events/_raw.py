@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn, final
+from typing import Any, Final, NoReturn, final
 
 import attrs
 
+from algolia_events import _limits
 from algolia_events.errors import InvalidEventError
 from algolia_events.events._kinds import Event
 from algolia_events.events._rules import kind_of
+
+_STAMP_LENGTH: Final = len(f',"timestamp":{_limits.MAX_TIMESTAMP_MS}')
 
 
 def _written(fields: Mapping[str, Any]) -> str:
@@ -60,3 +63,11 @@ class RawEvent(Event):
         object.__setattr__(self, "user_token", token if isinstance(token, str) else None)
         object.__setattr__(self, "timestamp", timestamp if type(timestamp) is int else None)
         object.__setattr__(self, "stamped", "timestamp" in fields)
+
+    @property
+    def _is_small(self) -> bool:  # type: ignore[override]
+        return len(self.text) <= _limits.SMALL_EVENT_BYTES - _STAMP_LENGTH
+
+    @property
+    def _timestamp(self) -> int | None:  # type: ignore[override]
+        return self.timestamp

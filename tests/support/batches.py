@@ -5,7 +5,6 @@ from typing import Any
 import orjson
 
 from algolia_events._batching import Batch, Batcher, IntakeBatcher, SenderBatcher
-from algolia_events._codec import event_timestamp
 from algolia_events._groups import ClaimedGroup
 from algolia_events._retry import Gate
 from algolia_events.config import QueueOptions, RetryOptions
@@ -17,17 +16,17 @@ LIMIT = 2_000_000
 
 def make(**options: Any) -> Batcher:
     queue = QueueOptions(**options)
-    return Batcher(queue, Gate(queue.in_flight, RetryOptions()), timestamp_of=event_timestamp)
+    return Batcher(queue, Gate(queue.in_flight, RetryOptions()))
 
 
 def make_sender(**options: Any) -> SenderBatcher:
     queue = QueueOptions(**options)
-    return SenderBatcher(queue, Gate(queue.in_flight, RetryOptions()), timestamp_of=event_timestamp)
+    return SenderBatcher(queue, Gate(queue.in_flight, RetryOptions()))
 
 
 def make_intake(**options: Any) -> IntakeBatcher:
     queue = QueueOptions(**options)
-    return IntakeBatcher(queue, Gate(queue.in_flight, RetryOptions()), timestamp_of=event_timestamp)
+    return IntakeBatcher(queue, Gate(queue.in_flight, RetryOptions()))
 
 
 def event(number: int, *, size: int = 0, stamp: int = NOW_MS) -> str:
