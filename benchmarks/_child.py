@@ -12,6 +12,7 @@ import json
 import sys
 import time
 
+from benchmarks._cores import stay_on
 from benchmarks._library import MEASURES
 from benchmarks._sample import values
 from benchmarks._senders import SENDERS
@@ -32,6 +33,7 @@ async def end_to_end(name: str, url: str, count: int) -> dict[str, float]:
 
 
 def main() -> None:
+    stay_on(0)
     name, url, *counts = sys.argv[1:]
     figures = end_to_end(name, url, int(counts[0])) if counts else MEASURES[name](url)
     print(json.dumps(asyncio.run(figures) if inspect.iscoroutine(figures) else figures))

@@ -8,6 +8,8 @@ import urllib.request
 from types import TracebackType
 from typing import Final, Self
 
+from benchmarks._cores import stay_on
+
 _ANSWER: Final = b'{"status":200,"message":"OK"}'
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
@@ -93,4 +95,5 @@ class Sink:
 
 
 if __name__ == "__main__":
+    stay_on(-1)
     asyncio.run(_serve(float(sys.argv[1])))

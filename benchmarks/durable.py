@@ -21,11 +21,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 
 from algolia_events import AlgoliaEvents, QueueOptions
 from algolia_events._wire import Request, Response
+from algolia_events.abc import Hook
 from algolia_events.events import Event
 from benchmarks._sample import typed, values
 from benchmarks._sink import Sink
@@ -37,6 +39,7 @@ _ROWS: Final = (
     ("sqlite normal", "SQLite, normal: stored, claimed, sent, settled"),
     ("sqlite full", "SQLite, full: the same"),
     ("redis", "Redis: the same"),
+    ("floor", "floor: in memory, and as many bytes to Redis, bare"),
     ("sqlite normal store", "SQLite, normal: stored only (deliver=False)"),
     ("sqlite full store", "SQLite, full: stored only"),
     ("redis store", "Redis: stored only"),
@@ -49,6 +52,29 @@ def _outbox_of(name: str, folder: str, redis: str) -> str | None:
         return f"sqlite:///{folder}/{'-'.join(rest)}.db?synchronous={rest[0]}"
     # A file or a stream of its own: what a row that only stores leaves behind, another would send.
     return f"{redis}?stream={secrets.token_hex(4)}" if kind == "redis" else None
+
+
+class _BareWrites(Hook, asyncio.Protocol):
+    """Has Redis add as many bytes to a stream as each request holds: no way of storing groups there does without that.
+
+    The bytes are made beforehand, nothing is claimed or settled, and nobody waits for the answer.
+    """
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._bytes = b"x" * (1 << 20)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+
+    def batch_sent(self, events: int, body_bytes: int) -> None:  # noqa: ARG002 - as the hook has it
+        if self._transport is not None:
+            head = (
+                b"*7\r\n$4\r\nXADD\r\n$5\r\nfloor\r\n$6\r\nMAXLEN\r\n$1\r\n1\r\n$1\r\n*\r\n$1\r\nb\r\n$%d\r\n"
+                % body_bytes
+            )
+            self._transport.writelines([head, memoryview(self._bytes)[:body_bytes], b"\r\n"])
 
 
 class _AnswersAtOnce:
@@ -78,7 +104,10 @@ async def measure(
     events = [typed(value) for value in values(rate // 2)]
     found: dict[str, list[Turn]] = {name: [] for name in names}
     async with AsyncExitStack() as stack:
-        clients = {name: await stack.enter_async_context(_client(name, url, folder, redis)) for name in names}
+        clients = {}
+        for name in names:
+            hooks = [await _bare_writes(redis)] if name == "floor" else []
+            clients[name] = await stack.enter_async_context(_client(name, url, folder, redis, hooks))
         for number in range(rounds + 1):
             for name in names if number % 2 else reversed(names):
                 turn = await _turn(clients[name], events, rate)
@@ -87,7 +116,14 @@ async def measure(
     return found
 
 
-def _client(name: str, url: str, folder: str, redis: str) -> AlgoliaEvents:
+async def _bare_writes(redis: str) -> _BareWrites:
+    address = urlsplit(redis)
+    loop = asyncio.get_running_loop()
+    _, writes = await loop.create_connection(_BareWrites, str(address.hostname), address.port or 6379)
+    return writes
+
+
+def _client(name: str, url: str, folder: str, redis: str, hooks: Sequence[Hook]) -> AlgoliaEvents:
     outbox = _outbox_of(name, folder, redis)
     return AlgoliaEvents(
         app_id="app",
@@ -97,6 +133,7 @@ def _client(name: str, url: str, folder: str, redis: str) -> AlgoliaEvents:
         outbox=outbox,
         deliver=outbox is None or not name.endswith("store"),
         transport=_AnswersAtOnce() if name == "memory store" else None,
+        hooks=hooks,
     )
 
 
@@ -173,7 +210,7 @@ def main() -> None:
     options = parser.parse_args()
     with Sink() as sink, _redis(options.redis) as redis, tempfile.TemporaryDirectory() as folder:
         wanted = {"memory", "memory store", *(options.only or [name for name, _ in _ROWS])}
-        names = [name for name, _ in _ROWS if name in wanted and (redis or not name.startswith("redis"))]
+        names = [name for name, _ in _ROWS if name in wanted and (redis or not name.startswith(("redis", "floor")))]
         found = asyncio.run(measure(names, sink.url, folder, redis, rate=options.rate, rounds=options.rounds))
     print(f"turns of {options.rate // 2} events of 313 bytes, {options.rate} a second, {options.rounds} rounds\n")
     print(f"{'':50} {'CPU':>6} {'on top':>7} {'track p50':>10} {'ticker late':>12} {'requests':>9}")
