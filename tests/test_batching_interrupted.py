@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+import orjson
 import pytest
 from support.batches import stored
 
@@ -89,7 +90,9 @@ def live(batcher: Batcher) -> None:
         add(batcher, 2 * number + 1, age_ms=(number % 3 == 0) * 31 * DAY_MS)
         now += 1000.0
         batch = batcher.take(now=now, wall_ms=NOW_MS)
-        assert batch is None or len({*batch.events()}) == batch.count
+        if batch is not None:
+            assert len({*batch.events()}) == batch.count
+            check_tickets(batch)
         if batch is not None and number == len(OUTCOMES):
             batcher.withdraw(batch, {0}, DropReason.OPTED_OUT)
         elif batch is not None:
@@ -114,8 +117,16 @@ def held(batcher: Batcher) -> list[bytes]:
     batcher.reclaim()
     batcher.seal()
     batches: list[Batch] = [*batcher._ready]
+    for batch in batches:
+        check_tickets(batch)
     assert all(batch.count <= batcher._options.batch_events for batch in batches)
     return [event for batch in batches for event in batch.events()]
+
+
+def check_tickets(batch: Batch) -> None:
+    """See that each ticket, the number of its event, is at its event."""
+    numbers = [orjson.loads(event)["n"] for event in batch.events()]
+    assert all(numbers[place - batch.first] == ticket for place, ticket in batch.tickets.items())
 
 
 def check_books(batcher: Batcher) -> None:
@@ -196,7 +207,7 @@ def test_wherever_a_handler_runs_while_there_is_more_room_what_track_says_stays_
     at = 0
     while True:
         at += 1
-        queue = EventQueue(never, options=QueueOptions(max_events=210))
+        queue = EventQueue(never, options=QueueOptions(max_events=RUN_EVENTS + 10))
         assert queue.track(CLICK)
         queue._batcher.seal()
         batch = queue._batcher.take(now=0.0, wall_ms=0.0)
@@ -211,7 +222,7 @@ def test_wherever_a_handler_runs_while_there_is_more_room_what_track_says_stays_
         for _ in range(10):
             track()
 
-        assert sum(taken) == queue.stats().pending == 210, at
+        assert sum(taken) == queue.stats().pending == RUN_EVENTS + 10, at
         asyncio.run(queue.aclose(0))
         if passed[0] < at:
             break
@@ -267,3 +278,52 @@ def test_wherever_a_handler_runs_while_claims_come_the_bound_holds(raises: bool)
             add(sender, number)
             check_books(sender)
     assert at > 10, "there were that many points"
+
+
+@pytest.mark.parametrize("waiting", range(4))
+def test_wherever_a_handler_makes_events_give_way_whoever_waits_for_one_hears_of_it(waiting: int) -> None:
+    at = 0
+    while True:
+        at += 1
+        batcher = make("drop-oldest", 8)
+        for number in range(waiting):
+            batcher.add(f'{{"n":{number}}}', NOW_MS, number)
+
+        def track(batcher: Batcher = batcher) -> None:
+            for number in range(100, 100 + MAX_EVENTS):
+                batcher.add(f'{{"n":{number}}}', NOW_MS - 1, number)
+
+        with interrupted(at, track) as passed:
+            batcher.add(f'{{"n":{waiting}}}', NOW_MS, waiting)
+        if passed[0] < at:
+            break
+
+        batcher.seal()
+        settlements = batcher.dropped()
+        heard = [ticket for settlement in settlements for ticket in settlement.tickets]
+        held = [ticket for batch in batcher._ready for ticket in batch.tickets.values()]
+        for batch in batcher._ready:
+            check_tickets(batch)
+        assert sorted([*heard, *held]) == [*range(waiting + 1), *range(100, 100 + MAX_EVENTS)], at
+    assert at > 5, "there were that many points"
+
+
+def test_what_a_handler_raises_while_events_are_encoded_gets_through() -> None:
+    batcher = make("drop-newest", 8)
+    for number in range(2):
+        add(batcher, number)
+    assert batcher._entries
+
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "encode_all":
+            sys.setprofile(None)
+            raise ValueError
+
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(ValueError, match=r"^$"):
+            batcher.count_in()
+    finally:
+        sys.setprofile(None)
+
+    assert batcher.stats().pending == 2

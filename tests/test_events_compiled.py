@@ -111,35 +111,68 @@ def test_ordinary_values_take_the_short_cut(kind: type[TypedEvent], count: int, 
 
     assert "__init__" in called
     assert find_problems.__name__ not in called
-    assert event._is_small
+    assert event._is_small is not (count > 1 and "object_data" in names)
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
 @pytest.mark.parametrize("kind", events.KINDS)
 def test_no_small_event_takes_more_than_small_events_may(kind: type[TypedEvent], count: int) -> None:
-    wide = "\U0010ffff"  # which takes twelve bytes
+    texts = {"object_ids": "\x01", "filters": "\x01:\x01"}  # a control character takes six bytes
+    length = next((len(text) * count for name, text in texts.items() if name in attrs.fields_dict(kind)), 0)
     searched = {"query_id": "f" * 32} if kind is PurchasedObjectIDsAfterSearch else {}
     data = ObjectData(price=1234567890.12345, quantity=1 - 2**31, discount=-12345678.123456, **searched)
     largest: dict[str, Any] = {
+        **{name: [text] * count for name, text in texts.items()},
         "event_name": '"' * 64,
-        "index": wide,
+        "index": "\U0010ffff" * (580 - length),  # which takes twelve
         "user_token": "u" * 128,
         "authenticated_user_token": "a" * 128,
         "timestamp": 10**15 - 1,
-        "object_ids": [wide * (579 - (count - 1)), *[wide] * (count - 1)],
         "positions": [2**63 - 1] * count,
         "query_id": "f" * 32,
         "object_data": [data] * count,
         "currency": "EUR",
         "value": 1234567890.12345,
-        "filters": [f"{wide * (577 - 3 * (count - 1))}:{wide}", *[f"{wide}:{wide}"] * (count - 1)],
-        "agent_id": wide * 580,
+        "agent_id": "\x01" * 580,
     }
 
     event = kind(**{field.name: largest[field.name] for field in attrs.fields(kind)})
 
-    assert event._is_small is not (hasattr(event, "object_data") and count > 3)
-    assert not event._is_small or 7000 < len(encode(event, 0)) <= SMALL_EVENT_BYTES
+    assert event._is_small is not (hasattr(event, "object_data") and count > 1)
+    assert not event._is_small or 3500 < len(encode(event, 0)) <= SMALL_EVENT_BYTES
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"index": "i" * 580},
+        {"object_ids": ["x" * 600]},
+        {"object_ids": ["x" * 300] * 2},
+        {"object_ids": ["\u00e4"]},
+        {"object_ids": ["a", "\u00e4"]},
+    ],
+    ids=["long index", "long object", "long objects", "wide object", "wide objects"],
+)
+def test_what_takes_long_to_encode_is_not_small(fields: dict[str, Any]) -> None:
+    assert not ClickedObjectIDs(**{**FIELDS, **fields})._is_small
+    assert ClickedObjectIDs(**FIELDS)._is_small  # type: ignore[arg-type]
+
+
+def test_what_a_pickle_of_other_times_holds_besides_or_lacks_does_no_harm() -> None:
+    event: Any = ClickedObjectIDs(**FIELDS)  # type: ignore[arg-type]
+    restored: Any = object.__new__(ClickedObjectIDs)
+    state = {**event.__getstate__(), "later": 1}
+    del state["index"]
+
+    restored.__setstate__(state)
+
+    assert restored.user_token == "u"
+    assert not hasattr(restored, "index")
+    assert not hasattr(restored, "later")
+
+
+def test_fields_have_no_words_of_others_in_help() -> None:
+    assert not ClickedObjectIDs.index.__doc__
 
 
 @given(VALID_EVENTS)

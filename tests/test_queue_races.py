@@ -295,6 +295,35 @@ def test_what_track_says_stays_true_where_some_ask_for_room_and_some_do_not(aski
     assert asyncio.run(queue.aclose(10)).delivered == 40
 
 
+@pytest.mark.parametrize("size", range(150_000, 200_000, 7000))
+def test_a_large_event_takes_no_room_that_others_were_promised(size: int) -> None:
+    queue = EventQueue(Sent(), options=QueueOptions(max_bytes=200_000))
+
+    taken = [
+        queue.track(click(0)),
+        queue.track(click(1, index="y" * size)),
+        *(queue.track(click(2)) for _ in range(300)),
+    ]
+
+    assert asyncio.run(queue.aclose(10)).delivered == sum(taken)
+
+
+def test_what_is_no_event_in_truth_keeps_no_other_from_leaving(caplog: pytest.LogCaptureFixture) -> None:
+    sent = Sent()
+    queue = EventQueue(sent)
+    broken: Any = click(2)
+    del broken._index
+
+    taken = [queue.track(event) for event in (click(0), click(1), broken, click(3))]
+    stats = queue.stats()
+    report = asyncio.run(queue.aclose(10))
+
+    assert taken == [True] * 4
+    assert (stats.pending, stats.dropped) == (3, {DropReason.INVALID: 1})
+    assert (report.delivered, sent.numbers) == (3, [0, 1, 3])
+    assert [record.message for record in caplog.records] == ["algolia_events.dropped"]
+
+
 def test_events_keep_their_order_whichever_way_they_join() -> None:
     sent = Sent()
     queue = EventQueue(sent)

@@ -14,6 +14,8 @@ from algolia_events.config import QueueOptions
 from algolia_events.reports import DropReason
 
 _SEPARATOR_BYTES: Final = len(SEPARATOR)
+_SMALL_SIZE: Final = _limits.SMALL_EVENT_BYTES + _SEPARATOR_BYTES
+_CANNOT_BE_ENCODED: Final = (AttributeError, KeyError, TypeError, ValueError)
 
 
 def _is_too_large(size: int) -> bool:
@@ -35,7 +37,7 @@ class Admission(Holdings):
         super().__init__(options)
         self._server_limit = ServerLimit()
         self._dropped: list[Settlement] = []
-        self._dropped_unticketed = {DropReason.QUEUE_FULL: 0, DropReason.AMBIGUOUS: 0}
+        self._dropped_unticketed = {DropReason.QUEUE_FULL: 0, DropReason.AMBIGUOUS: 0, DropReason.INVALID: 0}
         """How many events gave way, nobody waiting for them, since `dropped()` was last called."""
         self._closed: DropReason | None = None
         self._one_by_one = False
@@ -54,7 +56,7 @@ class Admission(Holdings):
 
         A refusal is booked; so are the older events that gave way under `drop-oldest`.
         """
-        size = len(text) + _SEPARATOR_BYTES
+        size, texts = len(text) + _SEPARATOR_BYTES, (text,)
         while True:
             self.count_in()
             if self.open.count >= self.open.milestone:  # a signal handler raised before that was seen to
@@ -64,14 +66,16 @@ class Admission(Holdings):
                 refused = self._clear_the_way(size)
                 if refused is not None:
                     return self.ledger.refuse(refused)
-            # No call from here on, but for the last (see the package).
-            if batch is self.open and batch.count == count:
-                batch.texts += (text,)
+            is_small = size <= _SMALL_SIZE
+            # No call from here on, but for the last (see the package). A large event takes room that others, who have
+            # joined in the meantime, were promised: so they come first.
+            if batch is self.open and batch.count == count and (is_small or not self._entries):
+                batch.texts += texts
                 batch.size += size
                 batch.count += 1
-                batch.room -= 1
-                batch.last -= 1
-                batch.oldest_ms = min(batch.oldest_ms, stamp)
+                batch.room, batch.last = (batch.room - 1, batch.last - 1) if is_small else (0, -1)
+                if stamp < batch.oldest_ms:  # noqa: PLR1730 - min() would be a call
+                    batch.oldest_ms = stamp
                 if ticket is not None:
                     batch.tickets[batch.first + count] = ticket
                 self._see_to_room(batch)
@@ -88,7 +92,12 @@ class Admission(Holdings):
                 continue
             batch, count = self.open, self.open.count
             entries = self._entries[: self._options.batch_events - count]
-            texts = encode_all(entries)
+            try:
+                texts = encode_all(entries)
+            except _CANNOT_BE_ENCODED:
+                if not self._refuse_what_cannot_be_encoded(entries):
+                    raise  # from a signal handler
+                continue
             size = _size(texts)
             if not self._fits(len(texts), size):
                 if not self._make_room(len(texts), size):
@@ -111,6 +120,28 @@ class Admission(Holdings):
                 batch.last -= number
                 batch.oldest_ms = oldest
                 self._see_to_room(batch)
+
+    def _refuse_what_cannot_be_encoded(self, entries: list[Entry]) -> bool:
+        """Find the first of the entries that is no event in truth, and book it; False if all are.
+
+        No constructor makes such a thing, but a pickle of other times might: it must not keep all others from leaving.
+        """
+        for entry in entries:
+            try:
+                encode_all((entry,))
+            except _CANNOT_BE_ENCODED:
+                break
+        else:
+            return False
+        for place, other in enumerate(self._entries):
+            # No call from here on (see the package): each that joins goes behind the others.
+            if other is entry and self._entries[place] is entry:
+                del self._entries[place]
+                self.ledger.tracked += 1
+                self.ledger.dropped[DropReason.INVALID] += 1
+                self._dropped_unticketed[DropReason.INVALID] += 1
+                break
+        return True
 
     def _see_to_room(self, batch: OpenBatch) -> None:
         """Do what the number of events calls for, and see that more can join where there is room."""
@@ -173,7 +204,7 @@ class Admission(Holdings):
             spare_events = self._max_events - self._sealed_events - count
             room = min(self._open_limit, self._max_bytes - self._sealed_bytes)
             run = min(RUN_EVENTS - (count - packed), self._options.batch_events - count, spare_events)
-            joining = min(run, (room - batch.size) // (_limits.SMALL_EVENT_BYTES + _SEPARATOR_BYTES))
+            joining = min(run, (room - batch.size) // _SMALL_SIZE)
             # No call from here on (see the package). How much is sealed changes only along with one of these.
             if batch is self.open and batch.count == count and batch.packed == packed:
                 break

@@ -22,7 +22,7 @@ _FIRST: Final = attrgetter("first")
 
 
 class Batcher(Admission):
-    """Holds encoded events, hands them out in batches, and books what becomes of each.
+    """Holds events, hands them out in batches, and books what becomes of each.
 
     Not safe for threads by itself: the queue holds a lock around every call.
     """

@@ -32,6 +32,7 @@ class IntakeBatcher(Batcher):
 
     def leave_room_for(self, events: int, size: int) -> None:
         """Take in as much less than the bounds allow as others hold of them: so many events, and bytes."""
+        self.count_in()
         self._max_events = max(0, self._options.max_events - events)
         self._max_bytes = max(0, self._options.max_bytes - size)
         self._measure_room()

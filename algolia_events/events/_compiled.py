@@ -36,7 +36,7 @@ class Checked:
     """An expression over the fields' names, true only where the methods below have nothing to say or to do."""
     small_rule: ClassVar[str] = ""
     """For events: an expression over the fields' names and `size`, the length of what has no bound of its own; true
-    only of what takes at most `SMALL_EVENT_BYTES` once it is encoded."""
+    only of what takes at most `SMALL_EVENT_BYTES` once it is encoded, and some microseconds until then."""
 
     @classmethod
     def judge_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:  # noqa: ARG003 - for subclasses
@@ -86,17 +86,19 @@ _SORTED_BYTES: Final = bytes(
     _HEX if byte in b"0123456789abcdef" else _LEGAL if byte in _limits.USER_TOKEN_ALPHABET.encode() else _ILLEGAL
     for byte in range(256)
 )
+_WIDE: Final = 1 << 30
+"""The size of a text beyond ASCII, which takes long to encode."""
 _LIST_OR_TUPLE: Final = "((kind := type({0})) is list or kind is tuple)"
 _LIST: Final = f"{_LIST_OR_TUPLE} and ({{0}} := tuple({{0}})) and len({{0}}) <= {{1}}"
 _QUERY_ID: Final = f"type(query_id) is str and len(query_id) == {_limits.QUERY_ID_LENGTH}"
 # One object is what most events are about, and worth a way of its own: a tuple of it costs a third of `tuple()`.
 _ONE_OBJECT: Final = (
-    "type(only := object_ids[0]) is str and (size := len(only)) and (only.isascii() or only.encode())"
-    " and (object_ids := (only,))"
+    "type(only := object_ids[0]) is str and (size := len(only))"
+    " and (only.isascii() or only.encode() and (size := WIDE)) and (object_ids := (only,))"
 )
 _OBJECTS: Final = (
     f"(object_ids := tuple(object_ids)) and len(object_ids) <= {_limits.MAX_OBJECT_IDS} and all(object_ids)"
-    " and (size := len(joined := ''.join(object_ids))) and (joined.isascii() or joined.encode())"
+    " and (size := len(joined := ''.join(object_ids))) and (joined.isascii() or joined.encode() and (size := WIDE))"
 )
 _MAX_USUAL_POSITION: Final = 100
 _ONE_POSITION: Final = (
@@ -120,7 +122,8 @@ _FAST_RULES: Final = {
     "timestamp": (f"type(timestamp) is int and {_limits.MIN_TIMESTAMP_MS} <= timestamp < {_limits.MAX_TIMESTAMP_MS}"),
     "object_ids": _OBJECTS_RULE,
     "filters": (
-        _LIST.format("filters", _limits.MAX_FILTERS) + " and are_filters(filters) and (size := len(''.join(filters)))"
+        _LIST.format("filters", _limits.MAX_FILTERS) + " and are_filters(filters)"
+        " and (size := len(joined) if (joined := ''.join(filters)).isascii() else WIDE)"
     ),
     "positions": "True",  # with the objects
     "query_id": f"{_QUERY_ID} and query_id.encode().translate(SORTED_BYTES) == HEX_DIGITS",
@@ -181,6 +184,7 @@ def checked(cls: type[C]) -> type[C]:
         "are_positions": _are_positions,
         "ONE_POSITION": [(position,) for position in range(_MAX_USUAL_POSITION + 1)],
         "are_filters": _are_filters,
+        "WIDE": _WIDE,
         "SORTED_BYTES": _SORTED_BYTES,
         "HEX_DIGITS": bytes([_HEX]) * _limits.QUERY_ID_LENGTH,
         **defaults,
@@ -203,7 +207,7 @@ def _make_read_only(cls: Any, names: list[str]) -> None:
     """
     for name in names:
         setattr(cls, f"_{name}", getattr(cls, name))
-        setattr(cls, name, property(attrgetter(f"_{name}"), _refuse, _refuse))
+        setattr(cls, name, property(attrgetter(f"_{name}"), _refuse, _refuse, ""))
     cls.__setattr__, cls.__delattr__ = object.__setattr__, object.__delattr__
     cls.__setstate__ = _restore
 
@@ -214,8 +218,9 @@ def _refuse(*_: object) -> NoReturn:
 
 def _restore(self: Any, state: dict[str, Any]) -> None:
     """Take in what `attrs` has written down for `copy` and `pickle`."""
-    for name, value in state.items():
-        setattr(self, f"_{name}", value)
+    for field in attrs.fields(type(self)):
+        if field.name in state:
+            setattr(self, f"_{field.name}", state[field.name])
     if self.small_rule:
         self._is_small = False  # nobody has looked
 

@@ -46,7 +46,7 @@ class Event:
     _timestamp: int | None
     """The same, read faster."""
     _is_small: bool
-    """Whether it is known to take at most `SMALL_EVENT_BYTES` once it is encoded."""
+    """Whether it is known to take at most `SMALL_EVENT_BYTES` once it is encoded, and little time until then."""
 
 
 @attrs.frozen(kw_only=True)
@@ -112,7 +112,7 @@ class CartEvent(ObjectsEvent):
     )
 
     small_rule: ClassVar[str] = (
-        f"size + len(index) <= {_FEW_CHARACTERS} and (object_data is None or len(object_data) <= 3)"
+        f"size + len(index) <= {_FEW_CHARACTERS} and (object_data is None or len(object_data) == 1)"
     )
 
     object_data: tuple[ObjectData, ...] | None = attrs.field(default=None, converter=optional_object_data)
@@ -339,7 +339,7 @@ class InstantSearchTelemetry(TypedEvent):
     """A report of an agent's session. It has no index."""
 
     event_type: ClassVar[str] = "instantsearch"
-    small_rule: ClassVar[str] = f"agent_id is None or len(agent_id) <= {_FEW_CHARACTERS}"
+    small_rule: ClassVar[str] = f"agent_id is None or len(agent_id) <= {_FEW_CHARACTERS} and agent_id.isascii()"
 
     agent_id: str | None = attrs.field(default=None, converter=_rules.optional_non_empty)
     """The session it belongs to."""
