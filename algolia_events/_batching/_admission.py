@@ -58,7 +58,8 @@ class Admission(Holdings):
         """
         size, texts = len(text) + _SEPARATOR_BYTES, (text,)
         while True:
-            self.count_in()
+            if self._entries:
+                self.count_in()
             if self.open.count >= self.open.milestone:  # a signal handler raised before that was seen to
                 self._pass_milestone(self.open)
             batch, count = self.open, self.open.count
@@ -78,7 +79,8 @@ class Admission(Holdings):
                     batch.oldest_ms = stamp
                 if ticket is not None:
                     batch.tickets[batch.first + count] = ticket
-                self._see_to_room(batch)
+                if batch.count >= batch.milestone or batch.last < 0:
+                    self._see_to_room(batch)
                 return None
 
     def count_in(self) -> None:
