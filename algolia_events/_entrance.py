@@ -38,7 +38,7 @@ class Entrance(ABC):
         self._time_ns = clock.time_ns
         self._reporter = reporter
         self._screen = screen
-        # None that joins unasked takes the way past the screen; with an open screen nothing is spent on it.
+        # The classes whose events nobody is asked about: none where there is a screen.
         self._joining: frozenset[Any] = frozenset(ENCODERS if screen.is_open else ())
         self._start_afresh()
 
