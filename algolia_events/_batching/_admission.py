@@ -79,8 +79,7 @@ class Admission(Holdings):
                     batch.oldest_ms = stamp
                 if ticket is not None:
                     batch.tickets[batch.first + count] = ticket
-                if batch.count >= batch.milestone or batch.last < 0:
-                    self._see_to_room(batch)
+                self._see_to_room(batch)
                 return None
 
     def count_in(self) -> None:

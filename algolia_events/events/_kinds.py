@@ -75,6 +75,8 @@ class IndexedEvent(TypedEvent):
     index: str = attrs.field(converter=_rules.non_empty)
     """The index asked for, as the request named it."""
 
+    small_rule: ClassVar[str] = f"size + len(index) <= {_FEW_CHARACTERS}"
+
 
 @attrs.frozen(kw_only=True)
 class ObjectsEvent(IndexedEvent):
@@ -82,8 +84,6 @@ class ObjectsEvent(IndexedEvent):
 
     object_ids: tuple[str, ...] = attrs.field(converter=_rules.object_ids)
     """1 to 20 object IDs, from any iterable of strings but a string."""
-
-    small_rule: ClassVar[str] = f"size + len(index) <= {_FEW_CHARACTERS}"
 
     split: ClassVar[Split] = Split("object_ids", _limits.MAX_OBJECT_IDS)
 
@@ -94,8 +94,6 @@ class FiltersEvent(IndexedEvent):
 
     filters: tuple[str, ...] = attrs.field(converter=_rules.filters)
     """1 to 20 pairs `attribute:value`, both parts percent-encoded; `filter_()` builds one."""
-
-    small_rule: ClassVar[str] = f"size + len(index) <= {_FEW_CHARACTERS}"
 
     split: ClassVar[Split] = Split("filters", _limits.MAX_FILTERS_DOCS)
 
@@ -111,9 +109,7 @@ class CartEvent(ObjectsEvent):
         " and all([type(item) is ObjectData and item.query_id is None for item in object_data]))"
     )
 
-    small_rule: ClassVar[str] = (
-        f"size + len(index) <= {_FEW_CHARACTERS} and (object_data is None or len(object_data) == 1)"
-    )
+    small_rule: ClassVar[str] = f"{IndexedEvent.small_rule} and (object_data is None or len(object_data) == 1)"
 
     object_data: tuple[ObjectData, ...] | None = attrs.field(default=None, converter=optional_object_data)
     """One item for each object, as `ObjectData` or mappings."""
