@@ -1,7 +1,7 @@
 """The event queue in front of a durable outbox: an intake that stores, and a sender of what is stored."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ from algolia_events.reports import DeliveryReport, Health, HealthState, QueueSta
 class DurableQueue(StoringQueue):
     """An `EventQueue` whose events are safe in an outbox before they are sent.
 
-    `track()` is as in memory; what it takes in is stored within some 50 ms, and `put()` returns once that is done. If
+    `track()` is as in memory; what it takes in is stored within some 100 ms, and `put()` returns once that is done. If
     the outbox fails, batches go to Algolia from the queue's bounded memory, and `health()` says so.
 
     Args:
@@ -75,11 +75,11 @@ class DurableQueue(StoringQueue):
         self._ensure_runner()
         return self._sender
 
-    async def _store(self, group: EventGroup) -> None:
+    async def _store(self, groups: Sequence[EventGroup]) -> None:
         if self._feeder is None:
-            await super()._store(group)
+            await super()._store(groups)
         else:
-            await self._feeder.store([group])
+            await self._feeder.store(groups)
 
     def _past_the_outbox(self, batch: Batch) -> Moved | None:
         """Have a batch sent from memory, as far as the sender has room for it."""

@@ -68,7 +68,7 @@ class Entrance(ABC):
     def track(self, event: Event | Mapping[str, Any]) -> bool:
         """Take an event in, to be sent in the background; return False when it was refused, which is counted.
 
-        From any thread; it never waits. An event takes less than a microsecond, but for one in 128: it has those
+        From any thread; it never waits. An event takes less than a microsecond, but for one in 125: it has those
         encoded that have gathered, in 0.1 to 0.3 ms. A mapping in the wire's form is validated first.
 
         Raises:

@@ -19,8 +19,8 @@ _log: Final = logging.getLogger("algolia_events")
 _POLL_SECONDS: Final = 0.5
 """How often the outbox is asked for what other processes have stored or left: half of what a take-over may last."""
 _RETRY_SECONDS: Final = 1.0
-_SETTLE_LINGER: Final = 0.06
-"""In seconds: how long what has been sent waits to be settled with the next store, which is 50 ms away at most."""
+_SETTLE_LINGER: Final = 0.11
+"""In seconds: how long what has been sent waits to be settled with the next store, which is 100 ms away at most."""
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -114,10 +114,11 @@ class Feeder:
             self._wait_for(events)
             self._reconsider()
             return
-        # For one event more than is stored: an answer of no more than was given says that nothing else waits.
-        requests = min(1, max(0, self._room()))
-        max_events = requests * max(self._options.batch_events, events + 1)
-        max_bytes = requests * max(self._options.batch_bytes, sum(len(group.body) for group in groups) + 1)
+        requests = min(len(groups), max(0, self._room()))
+        max_events, max_bytes = requests * self._options.batch_events, requests * self._options.batch_bytes
+        if requests == len(groups):  # one event more than is stored: if no more comes, nothing else waits
+            max_events = max(max_events, events + 1)
+            max_bytes = max(max_bytes, sum(len(group.body) for group in groups) + 1)
         verdicts = self._take_done()
         self._claiming += requests
         try:

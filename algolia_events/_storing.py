@@ -3,13 +3,13 @@
 import asyncio
 import math
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import attrs
 
-from algolia_events._batching import SEPARATOR, Batch, IntakeBatcher, Settlement
+from algolia_events._batching import Batch, IntakeBatcher, Settlement
 from algolia_events._clock import Clock
 from algolia_events._durable_parts import IntakeReporter
 from algolia_events._groups import EventGroup
@@ -23,7 +23,7 @@ from algolia_events.errors import AlgoliaEventsError, ConfigurationError, Outbox
 from algolia_events.events import Event
 from algolia_events.reports import DeliveryReport
 
-_COMMIT_LINGER: Final = 0.05
+_COMMIT_LINGER: Final = 0.1
 """In seconds: how long an event waits for company in its commit, and all that a `kill -9` can cost `track()`."""
 _OPENING_SECONDS: Final = 1.0
 """How long `start()` waits for the outbox to open; a slower one goes on opening, and memory takes in meanwhile."""
@@ -132,7 +132,7 @@ class StoringQueue(EventQueue):
         """Store a batch; where that fails, let it go on to Algolia from memory, as far as there is room for it."""
         if self._problem is None or self._clock.monotonic() >= self._store_at:
             try:
-                await self._store(self._group(batch))
+                await self._store([*self._groups(batch)])
             except UnansweredError as exc:  # the queue closes
                 with self._lock:
                     was_kept = self._batcher.sent_early >= batch.count
@@ -165,17 +165,17 @@ class StoringQueue(EventQueue):
         except AlgoliaEventsError:
             return True
 
-    async def _store(self, group: EventGroup) -> None:
-        await self._outbox.store([group])
+    async def _store(self, groups: Sequence[EventGroup]) -> None:
+        await self._outbox.store(groups)
 
     def _past_the_outbox(self, batch: Batch) -> Moved | None:  # noqa: ARG002 - who only stores has no other way
         """Have a batch sent from memory, as far as there is room for it there."""
         return None
 
-    def _group(self, batch: Batch) -> EventGroup:
-        return EventGroup(
-            body=SEPARATOR.join(batch.pieces), count=batch.count, oldest_ms=batch.oldest_ms, origin=self._origin
-        )
+    def _groups(self, batch: Batch) -> Iterator[EventGroup]:
+        """Make groups of a batch: each has to fit into a request."""
+        for body, count in batch.runs(self._options.batch_events):
+            yield EventGroup(body=body, count=count, oldest_ms=batch.oldest_ms, origin=self._origin)
 
     def _store_succeeded(self) -> None:
         self._problem = None
@@ -226,7 +226,7 @@ class StoringQueue(EventQueue):
         try:
             async with asyncio.timeout(_LAST_SECONDS):
                 if batches:
-                    await self._outbox.store([self._group(batch) for batch in batches])
+                    await self._outbox.store([group for batch in batches for group in self._groups(batch)])
                 outcome = Stored()
         except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - the cancellation goes on after this
             self._problem = describe(exc)

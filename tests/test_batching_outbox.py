@@ -1,10 +1,14 @@
 """Around an outbox the core packs what was stored into requests, keeps books of its own on it, and shares the room."""
 
+from collections import deque
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.batches import LIMIT, NOW_MS, add, event, make, make_intake, make_sender, numbers, settle, stored, take_all
 
-from algolia_events._batching import Claim, Gathering, pack
-from algolia_events._retry import Accepted, Failed, Refused
+from algolia_events._batching import SEPARATOR, Batch, Claim, Gathering, pack
+from algolia_events._retry import Accepted, Failed, Moved, Refused
 from algolia_events.reports import DropReason
 
 
@@ -137,3 +141,72 @@ def test_as_much_less_is_taken_in_as_others_hold() -> None:
         reasons.append([add(intake, number, size=100) for number in range(2)])
 
     assert reasons == [[None, DropReason.QUEUE_FULL], [DropReason.QUEUE_FULL] * 2, [None, None]]
+
+
+@pytest.mark.parametrize(("max_events", "together"), [(100, [8, 1]), (12, [6, 3]), (9, [4, 4, 1])])
+def test_two_requests_worth_are_stored_together_where_half_the_queue_holds_it(
+    max_events: int, together: list[int]
+) -> None:
+    intake = make_intake(batch_events=4, max_events=max_events, linger=0.0)
+
+    for number in range(9):
+        add(intake, number)
+
+    assert [batch.count for batch in take_all(intake)] == together
+
+
+def test_what_goes_past_the_outbox_leaves_in_requests() -> None:
+    intake, sender = make_intake(batch_events=4), make_sender(batch_events=4)
+    for number in range(8):
+        add(intake, number, ticket=number)
+    commit = take_all(intake)[0]
+
+    undecided = settle(intake, commit, Moved(sender.take_over))
+    pending = intake.pending
+    for part in take_all(intake):
+        settle(intake, part, Moved(sender.take_over))
+    requests = take_all(sender)
+    tickets = [settle(sender, request, Accepted()).tickets for request in requests]
+
+    assert (undecided.tickets, pending, intake.pending, sender.ledger.delivered) == ((), 8, 0, 8)
+    assert [numbers(request) for request in requests] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert tickets == [(0, 1, 2, 3), (4, 5, 6, 7)]
+
+
+def test_what_goes_past_the_outbox_ends_an_outage_of_it() -> None:
+    intake, sender = make_intake(batch_events=4), make_sender(batch_events=4)
+    for number in range(8):
+        add(intake, number)
+    settle(intake, take_all(intake)[0], Failed(reason="full", ambiguous=False))
+    intake.gate.opens_at = 0.0
+
+    settle(intake, take_all(intake)[0], Moved(sender.take_over))
+
+    assert [batch.count for batch in take_all(intake)] == [4, 4]
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=9),
+    viewed=st.sets(st.integers(0, 8)),
+    max_events=st.integers(1, 40),
+)
+def test_a_commit_is_cut_into_runs_of_as_many_events_as_a_request_holds(
+    sizes: list[int], viewed: set[int], max_events: int
+) -> None:
+    events = [event(number).encode() for number in range(sum(sizes))]
+    rest = iter(events)
+    pieces = [SEPARATOR.join(next(rest) for _ in range(size)) for size in sizes]
+    commit = Batch(
+        first=0,
+        count=len(events),
+        size=sum(len(each) + len(SEPARATOR) for each in events),
+        oldest_ms=NOW_MS,
+        pieces=deque(memoryview(piece) if place in viewed else piece for place, piece in enumerate(pieces)),
+    )
+
+    runs = list(commit.runs(max_events))
+
+    assert [run.split(SEPARATOR) for run, _ in runs] == [
+        events[start : start + max_events] for start in range(0, len(events), max_events)
+    ]
+    assert [count for _, count in runs] == [len(run.split(SEPARATOR)) for run, _ in runs]

@@ -1,7 +1,7 @@
 """A sealed run of encoded events, and how it is cut."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,9 @@ class Family:
 
 @attrs.define(eq=False, kw_only=True)
 class Batch:
-    """Events that leave in one request. Nothing joins it once it exists; it only ever gets smaller.
+    """Events that leave in one request, or are stored in one commit.
+
+    Nothing joins it once it exists; it only ever gets smaller.
 
     `pieces` are runs of events joined by `SEPARATOR`: a waiting event costs its bytes and next to nothing more.
     `tickets` maps an event's index, counted from `first`, to whoever waits for that event.
@@ -70,6 +72,29 @@ class Batch:
         """List the encoded events."""
         return SEPARATOR.join(self.pieces).split(SEPARATOR)
 
+    def runs(self, max_events: int) -> Iterator[tuple[bytes, int]]:
+        """Join its events, `max_events` of them together; yield each run, and how many are in it."""
+        if self.count <= max_events:
+            yield SEPARATOR.join(self.pieces), self.count
+            return
+        run: list[bytes] = []
+        free = max_events
+        for piece in self.pieces:
+            part = bytes(piece)
+            number = part.count(b"\n") + 1  # much faster than to cut it
+            while number > free:
+                events = part.split(SEPARATOR)
+                yield SEPARATOR.join((*run, *events[:free])), max_events
+                part, number = SEPARATOR.join(events[free:]), number - free
+                run, free = [], max_events
+            run.append(part)
+            free -= number
+            if not free:
+                yield SEPARATOR.join(run), max_events
+                run, free = [], max_events
+        if run:
+            yield SEPARATOR.join(run), max_events - free
+
     def note_attempt(self, *, ambiguous: bool) -> None:
         """Note that an attempt ended without a verdict."""
         self.ambiguous = ambiguous
@@ -109,6 +134,11 @@ class Batch:
             size += len(event) + len(SEPARATOR)
         parts.append(self._part(start, run))
         return parts
+
+    def parts_of(self, max_events: int) -> list["Batch"]:
+        """Cut it into parts of at most so many events."""
+        events = self.events()
+        return [self._part(start, events[start : start + max_events]) for start in range(0, len(events), max_events)]
 
     def parted(self, unwanted: set[int]) -> tuple["Batch", "Batch"]:
         """Cut it into what is left when the events at these offsets are taken out, and those; either may be empty.

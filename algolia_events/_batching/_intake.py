@@ -1,14 +1,19 @@
 """The batcher in front of an outbox: its batches are stored, and may be sent by us later."""
 
 from collections import Counter, deque
+from typing import Final
 
 from algolia_events._batching._batch import Batch
 from algolia_events._batching._batcher import Batcher
 from algolia_events._batching._claim import FateKind
 from algolia_events._batching._settlement import Settlement
-from algolia_events._retry import Gate, Outcome
+from algolia_events._retry import Gate, Moved, Outcome
 from algolia_events.config import QueueOptions
 from algolia_events.reports import DropReason
+
+_REQUESTS_A_COMMIT: Final = 2
+"""How many requests' worth of events are stored together, where they come in fast enough: most of what a commit costs
+is the same for more of them."""
 
 
 class IntakeBatcher(Batcher):
@@ -19,6 +24,10 @@ class IntakeBatcher(Batcher):
         self._sent_early: Counter[FateKind] = Counter()
         self.sent_ever = 0
         """Events that were stored, and have been sent or given up since."""
+
+    def _events_a_batch(self, options: QueueOptions) -> int:
+        half_the_queue = options.max_events // 2  # the other half has room for others while a commit is under way
+        return max(options.batch_events, min(options.batch_events * _REQUESTS_A_COMMIT, half_the_queue))
 
     @property
     def sent_early(self) -> int:
@@ -56,7 +65,13 @@ class IntakeBatcher(Batcher):
 
     def settle(self, batch: Batch, outcome: Outcome, *, now: float, jitter: float) -> Settlement:
         """Book what came of storing a batch; see `Batcher.settle`."""
-        settlement = super().settle(batch, outcome, now=now, jitter=jitter)
+        if isinstance(outcome, Moved) and batch.count > self._options.batch_events:
+            # It goes on in requests: its parts come next, one by one.
+            self.gate.answered(batch.era)
+            self._put_back(batch.parts_of(self._options.batch_events), instead_of=batch)
+            settlement = Settlement()
+        else:
+            settlement = super().settle(batch, outcome, now=now, jitter=jitter)
         self._book_early()
         return settlement
 

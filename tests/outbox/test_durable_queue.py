@@ -221,6 +221,34 @@ async def test_put_waits_for_the_server_while_the_outbox_fails() -> None:
     assert accepted == ["a"]
 
 
+async def test_requests_are_no_larger_though_more_is_stored_together(clock: HandClock) -> None:
+    """Through the outbox, past it, and where the outbox keeps what its process could not send."""
+    outbox, sent = FailingOutbox(), list[bytes]()
+    options = QueueOptions(batch_events=10, linger=0.1)
+    queue = DurableQueue(partial(take, sent=sent), outbox, clock=clock, options=options)
+    await queue.start()
+
+    for fails in (False, True):
+        outbox.fails = fails
+        for number in range(35):
+            queue.track(event(number))
+        await pass_time(clock, 5.0)
+    report = await queue.aclose()
+    only_stores = DurableQueue(None, outbox, clock=clock, options=options)
+    outbox.fails = False
+    await only_stores.start()
+    for number in range(35):
+        only_stores.track(event(number))
+    only_stores._ensure_runner().task.cancel()  # as the end of a loop does
+    await turns()
+    kept = await outbox.groups(limit=100)
+    await only_stores.aclose()
+
+    assert (report.delivered, report.dropped) == (70, 0)
+    assert max(body.count(b'"objectIDs"') for body in sent) == 10
+    assert (max(group.count for group in kept), sum(group.count for group in kept)) == (10, 35)
+
+
 async def test_without_outbox_and_server_the_bound_holds_and_all_is_counted() -> None:
     async with Sandbox() as sandbox:
         with sandbox.fault(Status(500)):
