@@ -29,6 +29,7 @@ from algolia_events import AlgoliaEvents, QueueOptions
 from algolia_events._wire import Request, Response
 from algolia_events.abc import Hook
 from algolia_events.events import Event
+from benchmarks._cores import stay_on
 from benchmarks._sample import typed, values
 from benchmarks._sink import Sink
 
@@ -188,6 +189,7 @@ def _redis(given: str | None) -> Iterator[str]:
         probe.close()
         options = ["--port", str(port), "--dir", folder, "--appendonly", "yes", "--save", "", "--loglevel", "warning"]
         server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
+        stay_on(-1, server.pid)
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -209,6 +211,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="ROW", choices=[name for name, _ in _ROWS], help="besides memory")
     options = parser.parse_args()
     with Sink() as sink, _redis(options.redis) as redis, tempfile.TemporaryDirectory() as folder:
+        stay_on(0)
         wanted = {"memory", "memory store", *(options.only or [name for name, _ in _ROWS])}
         names = [name for name, _ in _ROWS if name in wanted and (redis or not name.startswith(("redis", "floor")))]
         found = asyncio.run(measure(names, sink.url, folder, redis, rate=options.rate, rounds=options.rounds))
