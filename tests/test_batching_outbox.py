@@ -173,16 +173,34 @@ def test_what_goes_past_the_outbox_leaves_in_requests() -> None:
     assert tickets == [(0, 1, 2, 3), (4, 5, 6, 7)]
 
 
+@pytest.mark.parametrize("outcome", [Failed(reason="full", ambiguous=False), Moved(lambda _: None)])
+def test_what_was_not_stored_comes_back_in_parts_that_may_find_room(outcome: Failed | Moved) -> None:
+    intake = make_intake(batch_events=4, in_flight=9)
+    for number in range(16):
+        add(intake, number, ticket=number)
+    first, second = take_all(intake)
+
+    settle(intake, second, outcome)
+    settle(intake, first, outcome)
+    intake.gate.reopen()
+    parts = take_all(intake)
+
+    assert [numbers(part) for part in parts] == [[*range(start, start + 4)] for start in (0, 4, 8, 12)]
+    assert [[*part.tickets.values()] for part in parts] == [[*range(start, start + 4)] for start in (0, 4, 8, 12)]
+    assert (intake.pending, intake.in_flight) == (16, 4)
+
+
 def test_what_goes_past_the_outbox_ends_an_outage_of_it() -> None:
-    intake, sender = make_intake(batch_events=4), make_sender(batch_events=4)
-    for number in range(8):
+    intake = make_intake(batch_events=4)
+    for number in range(16):
         add(intake, number)
-    settle(intake, take_all(intake)[0], Failed(reason="full", ambiguous=False))
-    intake.gate.opens_at = 0.0
+    first, second = take_all(intake)
+    settle(intake, first, Failed(reason="full", ambiguous=False))
+    second.era = intake.gate.era
 
-    settle(intake, take_all(intake)[0], Moved(sender.take_over))
+    settle(intake, second, Moved(lambda _: None))
 
-    assert [batch.count for batch in take_all(intake)] == [4, 4]
+    assert intake.gate.is_open
 
 
 @given(
@@ -210,3 +228,16 @@ def test_a_commit_is_cut_into_runs_of_as_many_events_as_a_request_holds(
         events[start : start + max_events] for start in range(0, len(events), max_events)
     ]
     assert [count for _, count in runs] == [len(run.split(SEPARATOR)) for run, _ in runs]
+
+
+def test_what_has_expired_in_a_commit_is_dropped_once() -> None:
+    intake = make_intake(batch_events=4)
+    for number in range(8):
+        add(intake, number, stamp=NOW_MS - (number < 6) * 31 * 86_400_000, ticket=number)
+
+    (rest,) = take_all(intake)
+    dropped = [settlement.tickets for settlement in intake.dropped()]
+
+    assert numbers(rest) == [6, 7]
+    assert dropped == [(0, 1, 2, 3, 4, 5)]
+    assert (intake.ledger.dropped[DropReason.EXPIRED], intake.pending) == (6, 2)

@@ -137,6 +137,8 @@ class Batch:
 
     def parts_of(self, max_events: int) -> list["Batch"]:
         """Cut it into parts of at most so many events."""
+        if self.count <= max_events:
+            return [self]
         events = self.events()
         return [self._part(start, events[start : start + max_events]) for start in range(0, len(events), max_events)]
 

@@ -191,8 +191,12 @@ class Batcher(Admission):
         batch.note_attempt(ambiguous=outcome.ambiguous)
         if outcome.ambiguous and self._options.on_ambiguous == "drop":
             return self._drop(batch, DropReason.AMBIGUOUS)
-        self._put_back([batch], instead_of=batch)
+        self._put_back(self._to_try_again(batch), instead_of=batch)
         return _UNDECIDED
+
+    def _to_try_again(self, batch: Batch) -> list[Batch]:
+        """Say in what parts a batch without a verdict goes back into the line."""
+        return [batch]
 
     def _reject(self, batch: Batch, status: int, message: str) -> Settlement:
         books = self._books(batch)

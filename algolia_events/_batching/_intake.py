@@ -66,14 +66,17 @@ class IntakeBatcher(Batcher):
     def settle(self, batch: Batch, outcome: Outcome, *, now: float, jitter: float) -> Settlement:
         """Book what came of storing a batch; see `Batcher.settle`."""
         if isinstance(outcome, Moved) and batch.count > self._options.batch_events:
-            # It goes on in requests: its parts come next, one by one.
             self.gate.answered(batch.era)
-            self._put_back(batch.parts_of(self._options.batch_events), instead_of=batch)
+            self._put_back(self._to_try_again(batch), instead_of=batch)  # its parts come next
             settlement = Settlement()
         else:
             settlement = super().settle(batch, outcome, now=now, jitter=jitter)
         self._book_early()
         return settlement
+
+    def _to_try_again(self, batch: Batch) -> list[Batch]:
+        """Cut it into parts that fit into a request: each may go past the outbox, or find room by itself."""
+        return batch.parts_of(self._options.batch_events)
 
     def sent(self, kind: FateKind, count: int) -> None:
         """Move events of ours from stored to what has become of them, which is not that they were given back.
