@@ -86,7 +86,9 @@ class DurableQueue(StoringQueue):
         if self._sender is None:
             return None
         self._leans_on_sender = True  # without room as well: `_share_room()` tries again when there is some
-        return Moved(partial(self._hand_over, self._sender)) if self._sender.has_room_for(batch) else None
+        is_cut = batch.count > self._sender_options.batch_events  # what is, is asked about part by part
+        has_room = is_cut or self._sender.has_room_for(batch)
+        return Moved(partial(self._hand_over, self._sender)) if has_room else None
 
     def _hand_over(self, sender: Sender, batch: Batch) -> None:
         sender.take_over(batch)

@@ -15,7 +15,7 @@ class EventGroup:
     count: int
     """Events in it."""
     oldest_ms: int
-    """The earliest timestamp in it, in epoch milliseconds."""
+    """The earliest timestamp in it, or in what was stored with it, in epoch milliseconds."""
     origin: str
     """Names the queue that stored it."""
 

@@ -24,7 +24,8 @@ from algolia_events.events import Event
 from algolia_events.reports import DeliveryReport
 
 _COMMIT_LINGER: Final = 0.1
-"""In seconds: how long an event waits for company in its commit, and all that a `kill -9` can cost `track()`."""
+"""In seconds: how long an event waits for company in its commit; while the outbox works, about what a `kill -9` costs
+`track()`."""
 _OPENING_SECONDS: Final = 1.0
 """How long `start()` waits for the outbox to open; a slower one goes on opening, and memory takes in meanwhile."""
 _STORE_RETRY_SECONDS: Final = 1.0
@@ -135,7 +136,7 @@ class StoringQueue(EventQueue):
                 await self._store([*self._groups(batch)])
             except UnansweredError as exc:  # the queue closes
                 with self._lock:
-                    was_kept = self._batcher.sent_early >= batch.count
+                    was_kept = self._batcher.is_kept(batch)
                 return Stored() if was_kept else Failed(reason=str(exc), ambiguous=True)
             except OutboxFullError as exc:
                 outcome = await self._without_room(batch, exc)

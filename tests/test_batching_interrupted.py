@@ -119,7 +119,7 @@ def held(batcher: Batcher) -> list[bytes]:
     batches: list[Batch] = [*batcher._ready]
     for batch in batches:
         check_tickets(batch)
-    assert all(batch.count <= batcher._batch_events for batch in batches)
+    assert all(batch.count <= batcher._next_look(MAX_EVENTS) for batch in batches)
     return [event for batch in batches for event in batch.events()]
 
 

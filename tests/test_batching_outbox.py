@@ -143,16 +143,52 @@ def test_as_much_less_is_taken_in_as_others_hold() -> None:
     assert reasons == [[None, DropReason.QUEUE_FULL], [DropReason.QUEUE_FULL] * 2, [None, None]]
 
 
-@pytest.mark.parametrize(("max_events", "together"), [(100, [8, 1]), (12, [6, 3]), (9, [4, 4, 1])])
-def test_two_requests_worth_are_stored_together_where_half_the_queue_holds_it(
-    max_events: int, together: list[int]
-) -> None:
-    intake = make_intake(batch_events=4, max_events=max_events, linger=0.0)
+@pytest.mark.parametrize(
+    ("bounds", "together"),
+    [
+        ({}, [8, 1]),
+        ({"max_events": 16}, [8, 1]),
+        ({"max_events": 15}, [4, 4, 1]),
+        ({"max_bytes": 2 * 8 * 152}, [8, 1]),
+        ({"max_bytes": 2 * 8 * 152 - 2}, [4, 4, 1]),
+        ({"batch_bytes": 8 * 152 + 11}, [8, 1]),
+        ({"batch_bytes": 8 * 152 + 9}, [4, 4, 1]),
+    ],
+    ids=str,
+)
+def test_two_requests_worth_are_stored_together_where_they_fit(bounds: dict[str, int], together: list[int]) -> None:
+    """Into a body, and into half the queue: else the rest of one would be a request of its own."""
+    intake = make_intake(batch_events=4, linger=0.0, **bounds)
+
+    for number in range(9):
+        assert len(event(number, size=108)) == 150
+        add(intake, number, size=108)
+
+    assert [batch.count for batch in take_all(intake)] == together
+
+
+def test_less_is_stored_together_while_others_hold_what_the_queue_may() -> None:
+    intake = make_intake(batch_events=4, max_events=16, linger=0.0)
+    intake.leave_room_for(2, 0)
 
     for number in range(9):
         add(intake, number)
 
-    assert [batch.count for batch in take_all(intake)] == together
+    assert [batch.count for batch in take_all(intake)] == [4, 4, 1]
+
+
+def test_one_event_that_was_sent_says_that_its_whole_commit_was_kept() -> None:
+    intake = make_intake(batch_events=4)
+    for number in range(16):
+        add(intake, number)
+    first, second = take_all(intake)
+
+    kept = [(intake.is_kept(first), intake.is_kept(second))]
+    for sent in (8, 1):  # eight may all be of one
+        intake.sent("delivered", sent)
+        kept.append((intake.is_kept(first), intake.is_kept(second)))
+
+    assert kept == [(False, False), (False, False), (True, True)]
 
 
 def test_what_goes_past_the_outbox_leaves_in_requests() -> None:

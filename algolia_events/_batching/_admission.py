@@ -92,7 +92,7 @@ class Admission(Holdings):
                 self._refuse_from(0, self._closed)
                 continue
             batch, count = self.open, self.open.count
-            entries = self._entries[: self._batch_events - count]
+            entries = self._entries[: self._next_look(count) - count]
             try:
                 texts = encode_all(entries)
             except _CANNOT_BE_ENCODED:
@@ -185,12 +185,20 @@ class Admission(Holdings):
         batch.shut()  # until there is room again: packing makes some that is none
         if batch.milestone == 1:
             self.has_news = True
-        if batch.count >= self._batch_events:
+        if self._is_full(batch):
             self._seal()
             return
         if batch.count - batch.packed >= RUN_EVENTS:
             batch.pack()
         self._measure_room()
+
+    def _next_look(self, count: int) -> int:  # noqa: ARG002 - for subclasses
+        """Say with how many events it is decided next whether a batch is full, when it holds `count`."""
+        return self._options.batch_events
+
+    def _is_full(self, batch: OpenBatch) -> bool:
+        """Decide that."""
+        return batch.count >= self._options.batch_events
 
     # --- room ----------------------------------------------------------------------------------------------------
 
@@ -202,9 +210,10 @@ class Admission(Holdings):
         while True:
             batch = self.open
             count, packed = batch.count, batch.packed
+            next_look = self._next_look(count)
             spare_events = self._max_events - self._sealed_events - count
             room = min(self._open_limit, self._max_bytes - self._sealed_bytes)
-            run = min(RUN_EVENTS - (count - packed), self._batch_events - count, spare_events)
+            run = min(RUN_EVENTS - (count - packed), next_look - count, spare_events)
             joining = min(run, (room - batch.size) // _SMALL_SIZE)
             # No call from here on (see the package). How much is sealed changes only along with one of these.
             if batch is self.open and batch.count == count and batch.packed == packed:
@@ -213,7 +222,7 @@ class Admission(Holdings):
             self._room = -1
             batch.room, batch.last = 0, -1
             if count:  # passed: else each event that is refused from now on would wake the runner
-                batch.milestone = min(count + 1, self._batch_events)
+                batch.milestone = min(count + 1, next_look)
             return
         self._room = room
         if count:  # the first event of a batch has to be heard of: it is what wakes the runner

@@ -16,7 +16,6 @@ class Holdings:
         self._options = options
         self._max_events = options.max_events
         self._max_bytes = options.max_bytes
-        self._batch_events = self._events_a_batch(options)
         self._entries: list[Entry] = []
         """Events that have joined the open batch and are not counted yet; one list for all batches, see `OpenBatch`."""
         self.open = OpenBatch(first=0, entries=self._entries)
@@ -29,10 +28,6 @@ class Holdings:
         self._sealed_bytes = 0
         self._changes = 0
         """How often a batch was sealed or an event gave way: what a signal handler that tracks can do to `_ready`."""
-
-    def _events_a_batch(self, options: QueueOptions) -> int:
-        """Say how many events a batch is sealed with, at the latest."""
-        return options.batch_events
 
     @property
     def sealed_below(self) -> int:

@@ -6,14 +6,15 @@ from typing import Final
 from algolia_events._batching._batch import Batch
 from algolia_events._batching._batcher import Batcher
 from algolia_events._batching._claim import FateKind
+from algolia_events._batching._open import OpenBatch
 from algolia_events._batching._settlement import Settlement
 from algolia_events._retry import Gate, Moved, Outcome
 from algolia_events.config import QueueOptions
 from algolia_events.reports import DropReason
 
 _REQUESTS_A_COMMIT: Final = 2
-"""How many requests' worth of events are stored together, where they come in fast enough: most of what a commit costs
-is the same for more of them."""
+"""How many requests' worth of events are stored together at most, where they come in fast enough: most of what a commit
+costs is the same for more of them."""
 
 
 class IntakeBatcher(Batcher):
@@ -25,9 +26,30 @@ class IntakeBatcher(Batcher):
         self.sent_ever = 0
         """Events that were stored, and have been sent or given up since."""
 
-    def _events_a_batch(self, options: QueueOptions) -> int:
-        half_the_queue = options.max_events // 2  # the other half has room for others while a commit is under way
-        return max(options.batch_events, min(options.batch_events * _REQUESTS_A_COMMIT, half_the_queue))
+    def _next_look(self, count: int) -> int:
+        one = self._options.batch_events
+        return min(count // one + 1, _REQUESTS_A_COMMIT) * one
+
+    def _is_full(self, batch: OpenBatch) -> bool:
+        """Decide whether another request's worth of events can be stored with what is there.
+
+        If it would not fit, a part of it would leave in a request of its own; and half the queue has room for others
+        while a commit is under way.
+        """
+        requests, rest = divmod(batch.count, self._options.batch_events)
+        if rest or not requests:
+            return False
+        size = batch.size // requests * (requests + 1)
+        return (
+            requests >= _REQUESTS_A_COMMIT
+            or self._next_look(batch.count) > self._max_events // 2
+            or size > min(self._open_limit, self._max_bytes // 2)
+        )
+
+    def is_kept(self, batch: Batch) -> bool:
+        """Say whether the outbox has kept a batch for sure: some event of it was sent, and it keeps all or none."""
+        others = sum(other.count for other in self._in_flight if other is not batch)
+        return self.sent_early > others
 
     @property
     def sent_early(self) -> int:

@@ -263,6 +263,32 @@ async def test_what_was_sent_counts_even_where_the_outbox_never_says_that_it_was
     assert (report.delivered, report.dropped, report.possible_duplicates) == (10, 0, 0)
 
 
+class SlowServer(Server):
+    """Accepts one request, and answers no other."""
+
+    async def deliver(self, body: bytes) -> Outcome:
+        if self.bodies:
+            await asyncio.Event().wait()
+        return await super().deliver(body)
+
+
+async def test_what_is_kept_with_what_was_sent_is_not_said_to_be_lost(clock: HandClock) -> None:
+    outbox, server = LateOutbox(), SlowServer()
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    puts = [asyncio.create_task(queue.put(event(number))) for number in range(20)]
+    await pass_time(clock, 2.0)
+
+    closing = asyncio.create_task(queue.aclose(1.0))
+    await pass_time(clock, 2.0)
+    report = await closing
+    await asyncio.gather(*puts)
+
+    check_books(queue.stats())
+    assert server.events == 10
+    assert (report.delivered, report.stored, report.dropped) == (10, 10, 0)
+
+
 def test_what_ends_the_program_is_no_mistake_of_the_outbox() -> None:
     async def main() -> None:
         outbox = ForeignOutbox()
