@@ -19,7 +19,7 @@ from algolia_events.outbox import _redis_scripts as scripts
 from algolia_events.outbox._exchange import Call, Exchange, merged, shared_out
 from algolia_events.outbox._letters import groups_of
 from algolia_events.outbox._pending import PendingResult
-from algolia_events.outbox._redis_consumer import Consumer, lacks_group, make_group
+from algolia_events.outbox._redis_consumer import Consumer, lacks_group, make_group, script_call
 from algolia_events.outbox._redis_entries import (
     behind,
     exchanged_group_of,
@@ -171,7 +171,7 @@ class RedisOutbox:
             settled = settlement_of(
                 consumer.known, done=consumer.those_known(done), left=consumer.those_known(left), rejected=rejected
             )
-            await connections.client.eval(scripts.SETTLE, 4, *keys, *terms, *settled)
+            await connections.for_claims.call(*script_call(scripts.SETTLE, keys, *terms, *settled))
             consumer.lost_an_answer = lost_before
             consumer.forget((*done, *left))
 

@@ -84,7 +84,7 @@ class Consumer:
         dead = [part for pair in self.watch.silent(asked) for part in pair]
         self.lost_an_answer = True
         claimed, signs = await connections.for_claims.call_once(
-            *_eval(scripts.CLAIM, self._stream, self._group, self.name, max_events, max_bytes, *dead)
+            *script_call(scripts.CLAIM, [self._stream], self._group, self.name, max_events, max_bytes, *dead)
         )
         self.lost_an_answer = False
         self.watch.see(signs, asked=asked, answered=time.monotonic())
@@ -96,7 +96,7 @@ class Consumer:
         """Leave behind what is not known; the caller has `one_at_a_time`."""
         heir = f"{self.process}.{self._names + 1}"
         await connections.for_claims.call(
-            *_eval(scripts.LEAVE, self._stream, self._group, self.name, heir, *self.known)
+            *script_call(scripts.LEAVE, [self._stream], self._group, self.name, heir, *self.known)
         )
         self._names += 1
         self.lost_an_answer = False
@@ -116,9 +116,9 @@ class Consumer:
         await connections.client.eval(scripts.LEAVE, 1, self._stream, self._group, self.name, "")
 
 
-def _eval(script: bytes | str, key: str, *arguments: str | bytes | int) -> list[bytes]:
-    """Write down a script with one key."""
-    parts = ("EVAL", script, 1, key, *arguments)
+def script_call(script: str | bytes, keys: Sequence[str], *arguments: str | bytes | int) -> list[bytes]:
+    """Write down the call of a script, as a direct connection takes it."""
+    parts = ("EVAL", script, len(keys), *keys, *arguments)
     return [part if isinstance(part, bytes) else str(part).encode() for part in parts]
 
 
