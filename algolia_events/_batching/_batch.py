@@ -117,9 +117,7 @@ class Batch:
 
     def halves(self) -> list["Batch"]:
         """Cut it in two by count; the halves know that they are kin."""
-        events = self.events()
-        middle = (len(events) + 1) // 2
-        return [self._part(0, events[:middle]), self._part(middle, events[middle:])]
+        return self.parts_of((self.count + 1) // 2)
 
     def parts_within(self, max_body: int) -> list["Batch"]:
         """Cut it into parts whose bodies are at most `max_body` bytes; an event that is larger makes a part alone."""

@@ -37,7 +37,7 @@ class IntakeBatcher(Batcher):
         while a commit is under way.
         """
         requests, rest = divmod(batch.count, self._options.batch_events)
-        if rest or not requests:
+        if rest:
             return False
         size = batch.size // requests * (requests + 1)
         return (
