@@ -6,15 +6,15 @@ ARGS ?=
 
 .PHONY: demo test lint format bench clean
 
-$(VENV)/demo: pyproject.toml
+$(VENV)/demo: pyproject.toml setup.py algolia_events/_speedups.c
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[cli]'
 	@touch $@
 
-$(VENV)/dev: pyproject.toml
+$(VENV)/dev: pyproject.toml setup.py algolia_events/_speedups.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[all]' --group dev
 	@touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo  ## The queue and the Recommend wrapper against the embedded sandbox
@@ -39,4 +39,4 @@ bench: $(VENV)/dev  ## One table, ratios in one run
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist algolia_events/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -57,6 +57,9 @@ OLD_SERVER_EVENT_AGE: Final = 4 * 86_400.0
 SMALL_EVENT_BYTES: Final = 8192
 """Ours: what a small event takes at most once it is encoded; nearly all are, and cost less thought for it."""
 
+SMALL_EVENT_CHARACTERS: Final = 580
+"""Written with twelve bytes each, as some of Unicode's are, these leave room for all else that a small event holds."""
+
 MAX_INSIGHTS_ANSWER_BYTES: Final = 64 * 1024
 """Ours: an answer of the Insights API is a line of JSON; nothing beyond this is worth memory."""
 

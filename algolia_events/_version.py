@@ -1,3 +1,3 @@
-"""The version, in one place: hatchling and the user agent read it here."""
+"""The version, in one place: the build and the user agent read it here."""
 
 __version__ = "0.1.0"

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from algolia_events import __version__
+from algolia_events._native import speedups
 from benchmarks._library import MEASURES
 from benchmarks._senders import SENDERS, Sender
 from benchmarks._sink import Sink
@@ -126,7 +127,8 @@ def main() -> None:
     found = _run(chosen.rounds, senders, measures)
     packages = ["aiohttp", "attrs", "orjson", *(s.package for s in senders.values() if s.package)]
     python = f"CPython {platform.python_version()} on {platform.machine()}"
-    print(f"algolia_events {__version__}, {python}; medians of {chosen.rounds} rounds")
+    extension = "without" if speedups is None else "with"
+    print(f"algolia_events {__version__} {extension} its extension, {python}; medians of {chosen.rounds} rounds")
     print(", ".join(f"{name} {version(name)}" for name in dict.fromkeys(packages)))
     if senders:
         _print_senders(found, senders)

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import attrs
 
+from algolia_events._native import speedups
 from algolia_events.events import KINDS, Event, ObjectData, PurchasedObjectIDsAfterSearch, RawEvent, TypedEvent
 
 Encoder = Callable[[Any, int], str]
@@ -193,8 +194,12 @@ def _braced(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
+def _required(cls: type) -> set[str]:
+    return {field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING}
+
+
 def _template(cls: type, names: list[str], start: str, *, always: str = "timestamp") -> _Template:
-    required = {field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING} | {"timestamp", always}
+    required = _required(cls) | {"timestamp", always}
     template = _Template(start)
     for name in names:
         (template.required if name in required else template.optional)(name)
@@ -211,11 +216,14 @@ def _places(names: list[str]) -> tuple[str, str]:
     return _FIND_PLACES if "positions" in names else ("", "")
 
 
-def _encoder(cls: type[TypedEvent]) -> Encoder:
-    names = sent_fields(cls)
-    start = f'{{"eventType":"{cls.event_type}"'
-    if cls.event_subtype is not None:
-        start += f',"eventSubtype":"{cls.event_subtype}"'
+def _start(cls: type[TypedEvent]) -> str:
+    subtype = "" if cls.event_subtype is None else f',"eventSubtype":"{cls.event_subtype}"'
+    return f'{{"eventType":"{cls.event_type}"{subtype}'
+
+
+def encoder_in_python(cls: type[TypedEvent]) -> Encoder:
+    """Compile the encoder of a class, which writes whatever its events may hold."""
+    names, start = sent_fields(cls), _start(cls)
     statements = "".join(_WRITE_TEXTS.format(name, *_places(names)) for name in names if name in _LISTS_OF_TEXTS)
     if "query_id" in names:
         statements += _WRITE_QUERY_ID
@@ -234,6 +242,23 @@ def _encoder(cls: type[TypedEvent]) -> Encoder:
         **{f"known_{number}": memo.known for number, memo in enumerate(memos)},
         **{f"write_{number}": memo.write for number, memo in enumerate(memos)},
     )
+
+
+def _encoder(cls: type[TypedEvent]) -> Encoder:
+    encoder = encoder_in_python(cls)
+    if speedups is not None:
+        # In C: texts that need no escaping, whole numbers and lists of them. What holds anything else is handed on.
+        required = _required(cls)
+        members = [
+            (
+                f',"{WIRE_NAMES[name]}":',
+                getattr(cls, f"_{name}"),
+                "n" if name == "timestamp" else "r" if name in required else "-",  # what None stands for
+            )
+            for name in sent_fields(cls)
+        ]
+        encoder = speedups.Encoder(cls, _start(cls), members, encoder)
+    return encoder
 
 
 _write_members = _compile(

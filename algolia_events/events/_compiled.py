@@ -16,6 +16,7 @@ import attrs
 
 from algolia_events import _limits
 from algolia_events.errors import InvalidEventError
+from algolia_events.events._plain import accelerate
 from algolia_events.events._rules import MAX_INT32, MAX_INT64, BrokenRuleError, event_name, non_empty
 
 C = TypeVar("C", bound="Checked")
@@ -37,6 +38,8 @@ class Checked:
     small_rule: ClassVar[str] = ""
     """For events: an expression over the fields' names and `size`, the length of what has no bound of its own; true
     only of what takes at most `SMALL_EVENT_BYTES` once it is encoded, and some microseconds until then."""
+    plain_will_do: ClassVar[bool] = True
+    """For events: whether one is complete with nothing but the fields that have no default."""
 
     @classmethod
     def judge_together(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:  # noqa: ARG003 - for subclasses
@@ -196,6 +199,8 @@ def checked(cls: type[C]) -> type[C]:
     init.__module__ = cls.__module__
     cls.__init__ = init  # type: ignore[method-assign]
     _make_read_only(cls, [field.name for field in fields])
+    if cls.small_rule:
+        accelerate(cls)
     return cls
 
 

@@ -19,7 +19,7 @@ All fields are keyword-only. Whatever breaks a rule raises `InvalidEventError` w
 """
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, final
 
 import attrs
 
@@ -29,9 +29,6 @@ from algolia_events.events._amounts import Amount, optional_amount
 from algolia_events.events._compiled import Checked, checked
 from algolia_events.events._object_data import BrokenObjectData, ObjectData, optional_object_data
 from algolia_events.events._split import Split
-
-_FEW_CHARACTERS: Final = 580
-"""Written with twelve bytes each, as some of Unicode's are, these leave room for all else that a small event holds."""
 
 
 class Event:
@@ -75,7 +72,7 @@ class IndexedEvent(TypedEvent):
     index: str = attrs.field(converter=_rules.non_empty)
     """The index asked for, as the request named it."""
 
-    small_rule: ClassVar[str] = f"size + len(index) <= {_FEW_CHARACTERS}"
+    small_rule: ClassVar[str] = f"size + len(index) <= {_limits.SMALL_EVENT_CHARACTERS}"
 
 
 @attrs.frozen(kw_only=True)
@@ -280,6 +277,7 @@ class PurchasedObjectIDsAfterSearch(CartEvent):
         "object_data is not None and currency is not None and len(object_data) == len(object_ids)"
         " and all([type(item) is ObjectData and item.query_id is not None for item in object_data])"
     )
+    plain_will_do: ClassVar[bool] = False
 
     query_id: str | None = attrs.field(default=None, converter=_rules.optional_search_query_id)
     """The query ID of the answer that all objects without their own come from."""
@@ -335,7 +333,9 @@ class InstantSearchTelemetry(TypedEvent):
     """A report of an agent's session. It has no index."""
 
     event_type: ClassVar[str] = "instantsearch"
-    small_rule: ClassVar[str] = f"agent_id is None or len(agent_id) <= {_FEW_CHARACTERS} and agent_id.isascii()"
+    small_rule: ClassVar[str] = (
+        f"agent_id is None or len(agent_id) <= {_limits.SMALL_EVENT_CHARACTERS} and agent_id.isascii()"
+    )
 
     agent_id: str | None = attrs.field(default=None, converter=_rules.optional_non_empty)
     """The session it belongs to."""
