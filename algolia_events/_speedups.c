@@ -26,7 +26,6 @@
 #endif
 
 #define MAX_FIELDS 16
-#define MAX_SMALL_RANK 100
 /* More than a small event of plain values can take: those of 20 objects and the longest tokens take 2 KiB. */
 #define MAX_ENCODED 4096
 #define MAX_DIGITS 20
@@ -96,7 +95,6 @@ typedef struct Plan {
     struct Plan *next;
     PyTypeObject *cls;
     Py_ssize_t is_small;
-    PyObject *small_ranks; /* (0,), (1,) ... */
     int count;
     Field fields[MAX_FIELDS];
 } Plan;
@@ -113,14 +111,14 @@ is_text(const Field *field, PyObject *value, long long longest)
 }
 
 static int
-is_integer(const Field *field, PyObject *value, long long *number)
+is_integer(const Field *field, PyObject *value)
 {
     int overflow;
     if (!PyLong_CheckExact(value)) {
         return 0;
     }
-    *number = PyLong_AsLongLongAndOverflow(value, &overflow);
-    return !overflow && field->low <= *number && *number <= field->high;
+    const long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    return !overflow && field->low <= number && number <= field->high;
 }
 
 /* A list or tuple of at most `most` items as a tuple of our own; NULL, maybe without an error, if it is none. */
@@ -151,16 +149,16 @@ as_tuple(PyObject *value, Py_ssize_t most)
 /* What an event keeps of a value for a field; NULL, maybe without an error, if it takes Python to tell. `texts` is how
  * many texts the event's list of them has. */
 static PyObject *
-kept_of(const Plan *plan, const Field *field, PyObject *value, Py_ssize_t *texts)
+kept_of(const Field *field, PyObject *value, Py_ssize_t *texts)
 {
     PyObject *items;
     Py_ssize_t count;
-    long long number = 0, room = field->high;
+    long long room = field->high;
     switch (field->kind) {
     case TEXT:
         return is_text(field, value, room) && PyUnicode_GET_LENGTH(value) >= field->low ? Py_NewRef(value) : NULL;
     case INTEGER:
-        return is_integer(field, value, &number) ? Py_NewRef(value) : NULL;
+        return is_integer(field, value) ? Py_NewRef(value) : NULL;
     case TEXTS:
         items = as_tuple(value, field->most);
         if (items == NULL) {
@@ -186,16 +184,12 @@ kept_of(const Plan *plan, const Field *field, PyObject *value, Py_ssize_t *texts
         }
         count = PyTuple_GET_SIZE(items);
         for (Py_ssize_t place = 0; place < count; place++) {
-            if (!is_integer(field, PyTuple_GET_ITEM(items, place), &number)) {
+            if (!is_integer(field, PyTuple_GET_ITEM(items, place))) {
                 goto python;
             }
         }
         if (count != *texts) {
             goto python;
-        }
-        if (count == 1 && 0 <= number && number <= MAX_SMALL_RANK) { /* then many events share one tuple */
-            Py_DECREF(items);
-            return Py_NewRef(PyTuple_GET_ITEM(plan->small_ranks, number));
         }
         return items;
     default: /* ABSENT */
@@ -266,7 +260,7 @@ construct(PyObject *cls, PyObject *const *args, size_t flags, PyObject *names)
         if (!field->required && (value == NULL || value == Py_None)) {
             kept[place] = Py_NewRef(Py_None);
         }
-        else if (value == NULL || (kept[place] = kept_of(plan, field, value, &texts)) == NULL) {
+        else if (value == NULL || (kept[place] = kept_of(field, value, &texts)) == NULL) {
             goto python;
         }
     }
@@ -310,30 +304,12 @@ add_field(Plan *plan, PyObject *described)
     return 0;
 }
 
-static int
-add_small_ranks(Plan *plan)
-{
-    plan->small_ranks = PyTuple_New(MAX_SMALL_RANK + 1);
-    if (plan->small_ranks == NULL) {
-        return -1;
-    }
-    for (int rank = 0; rank <= MAX_SMALL_RANK; rank++) {
-        PyObject *alone = Py_BuildValue("(i)", rank);
-        if (alone == NULL) {
-            return -1;
-        }
-        PyTuple_SET_ITEM(plan->small_ranks, rank, alone);
-    }
-    return 0;
-}
-
 static void
 free_plan(Plan *plan)
 {
     for (int place = 0; place < plan->count; place++) {
         Py_DECREF(plan->fields[place].name);
     }
-    Py_XDECREF(plan->small_ranks);
     Py_DECREF(plan->cls);
     PyMem_Free(plan);
 }
@@ -360,7 +336,7 @@ accelerate(PyObject *Py_UNUSED(module), PyObject *args)
     }
     plan->cls = (PyTypeObject *)Py_NewRef((PyObject *)cls);
     plan->is_small = offset_of(cls, is_small);
-    if (plan->is_small < 0 || add_small_ranks(plan) < 0) {
+    if (plan->is_small < 0) {
         goto error;
     }
     for (Py_ssize_t place = 0; place < PyList_GET_SIZE(fields); place++) {
