@@ -3,6 +3,7 @@
  * The rules are Python's: `events/_rules.py` defines them, `events/_compiled.py` compiles them, `_codec/_encode.py`
  * writes events. What stands here knows which values need no thought, and hands all others to that code as if it had
  * never been called. So nothing here raises an error of its own about a value, and the library is the same without it.
+ * `make sanitize` runs its tests with the compiler's checks of memory.
  *
  * Two things to keep in mind when changing it. An allocation of something that the garbage collector watches may run
  * finalizers, hence any code: what a caller could change meanwhile, a list above all, is read after it, not before.
@@ -15,15 +16,19 @@
 #include <stddef.h>
 #include <string.h>
 
-#if defined(PYPY_VERSION) || defined(Py_GIL_DISABLED)
-/* The library does without: the extension is optional. */
-#error "needs CPython with its lock"
+#if defined(PYPY_VERSION) || defined(GRAALVM_PYTHON) || defined(Py_GIL_DISABLED)
+#error "needs CPython with its lock; the library does without this"
 #endif
 
 #if PY_VERSION_HEX < 0x030C0000
 #include <structmember.h>
 #define Py_T_OBJECT_EX T_OBJECT_EX
+#define Py_T_PYSSIZET T_PYSSIZET
+#define Py_READONLY READONLY
 #endif
+
+/* What `_native.py` expects: whoever changes what Python calls raises both. */
+#define INTERFACE 1
 
 #define MAX_FIELDS 16
 /* More than a small event of plain values can take: those of 20 objects and the longest tokens take 2 KiB. */
@@ -40,13 +45,13 @@ is_ascii(PyObject *value)
 typedef unsigned char Alphabet[256];
 
 static int
-is_of(const Alphabet alphabet, PyObject *text)
+all_in(const Alphabet alphabet, PyObject *text)
 {
     const Py_UCS1 *characters = PyUnicode_1BYTE_DATA(text);
     const Py_ssize_t length = PyUnicode_GET_LENGTH(text);
     unsigned char all = 1;
-    for (Py_ssize_t place = 0; place < length; place++) {
-        all &= alphabet[characters[place]];
+    for (Py_ssize_t i = 0; i < length; i++) {
+        all &= alphabet[characters[i]];
     }
     return all;
 }
@@ -73,20 +78,21 @@ slot_at(PyObject *object, Py_ssize_t offset)
 
 /* --- building -------------------------------------------------------------------------------------------------- */
 
-typedef enum {
-    ABSENT = '-',   /* only None is plain */
+/* Kinds of fields, and which of their values are plain: text is an ASCII `str` of the field's alphabet. */
+enum {
+    ABSENT = '-',   /* None alone */
     TEXT = 't',     /* `low` to `high` characters, at least 1 */
     TEXTS = 'T',    /* 1 to `most` texts, none empty, of at most `high` characters together */
     INTEGER = 'i',  /* `low` to `high` */
     INTEGERS = 'I', /* `low` to `high` each, as many as there are texts */
-} Kind;
+};
 
 typedef struct {
     PyObject *name;
     Py_ssize_t offset;
     int required;
     int kind;
-    Alphabet alphabet; /* of texts */
+    Alphabet alphabet;
     long long low, high;
     Py_ssize_t most;
 } Field;
@@ -94,20 +100,24 @@ typedef struct {
 typedef struct Plan {
     struct Plan *next;
     PyTypeObject *cls;
+    newfunc new; /* this and `init` as they were: whoever replaces one has it called */
+    PyObject *init;
     Py_ssize_t is_small;
     int count;
     Field fields[MAX_FIELDS];
 } Plan;
 
-/* One for each class, never freed: `vectorcall` of a class is not told more than the class. */
+/* One for each class, never freed: `vectorcall` of a class is not told more than the class. So the classes live for
+ * ever, and to make them anew over and over (`importlib.reload()`) makes finding their plans slower. */
 static Plan *plans = NULL;
+static PyObject *init_name;
 
 /* Whether a value is a text of 1 to `longest` characters, all of the field's alphabet. */
 static int
 is_text(const Field *field, PyObject *value, long long longest)
 {
     return is_ascii(value) && PyUnicode_GET_LENGTH(value) > 0 && PyUnicode_GET_LENGTH(value) <= longest
-           && is_of(field->alphabet, value);
+           && all_in(field->alphabet, value);
 }
 
 static int
@@ -140,8 +150,8 @@ as_tuple(PyObject *value, Py_ssize_t most)
         Py_DECREF(items);
         return NULL;
     }
-    for (Py_ssize_t place = 0; place < count; place++) {
-        PyTuple_SET_ITEM(items, place, Py_NewRef(PyList_GET_ITEM(value, place)));
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyTuple_SET_ITEM(items, i, Py_NewRef(PyList_GET_ITEM(value, i)));
     }
     return items;
 }
@@ -149,7 +159,7 @@ as_tuple(PyObject *value, Py_ssize_t most)
 /* What an event keeps of a value for a field; NULL, maybe without an error, if it takes Python to tell. `texts` is how
  * many texts the event's list of them has. */
 static PyObject *
-kept_of(const Field *field, PyObject *value, Py_ssize_t *texts)
+convert(const Field *field, PyObject *value, Py_ssize_t *texts)
 {
     PyObject *items;
     Py_ssize_t count;
@@ -165,15 +175,15 @@ kept_of(const Field *field, PyObject *value, Py_ssize_t *texts)
             return NULL;
         }
         count = PyTuple_GET_SIZE(items);
-        for (Py_ssize_t place = 0; place < count; place++) {
-            PyObject *item = PyTuple_GET_ITEM(items, place);
+        if (count == 0) {
+            goto python;
+        }
+        for (Py_ssize_t i = 0; i < count; i++) {
+            PyObject *item = PyTuple_GET_ITEM(items, i);
             if (!is_text(field, item, room)) {
                 goto python;
             }
             room -= PyUnicode_GET_LENGTH(item);
-        }
-        if (count == 0) {
-            goto python;
         }
         *texts = count;
         return items;
@@ -183,13 +193,13 @@ kept_of(const Field *field, PyObject *value, Py_ssize_t *texts)
             return NULL;
         }
         count = PyTuple_GET_SIZE(items);
-        for (Py_ssize_t place = 0; place < count; place++) {
-            if (!is_integer(field, PyTuple_GET_ITEM(items, place))) {
-                goto python;
-            }
-        }
         if (count != *texts) {
             goto python;
+        }
+        for (Py_ssize_t i = 0; i < count; i++) {
+            if (!is_integer(field, PyTuple_GET_ITEM(items, i))) {
+                goto python;
+            }
         }
         return items;
     default: /* ABSENT */
@@ -200,6 +210,13 @@ python:
     return NULL;
 }
 
+static int
+is_as_planned(const Plan *plan)
+{
+    return plan->cls->tp_new == plan->new
+           && PyDict_GetItemWithError(plan->cls->tp_dict, init_name) == plan->init;
+}
+
 /* Call a class as if it had no plan. */
 static PyObject *
 construct_in_python(PyObject *cls, PyObject *const *args, Py_ssize_t positional, PyObject *names)
@@ -208,16 +225,16 @@ construct_in_python(PyObject *cls, PyObject *const *args, Py_ssize_t positional,
     if (tuple == NULL) {
         return NULL;
     }
-    for (Py_ssize_t place = 0; place < positional; place++) {
-        PyTuple_SET_ITEM(tuple, place, Py_NewRef(args[place]));
+    for (Py_ssize_t i = 0; i < positional; i++) {
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
     }
     if (names != NULL) {
         keywords = PyDict_New();
         if (keywords == NULL) {
             goto done;
         }
-        for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(names); place++) {
-            if (PyDict_SetItem(keywords, PyTuple_GET_ITEM(names, place), args[positional + place]) < 0) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+            if (PyDict_SetItem(keywords, PyTuple_GET_ITEM(names, i), args[positional + i]) < 0) {
                 goto done;
             }
         }
@@ -238,29 +255,29 @@ construct(PyObject *cls, PyObject *const *args, size_t flags, PyObject *names)
     while (plan != NULL && plan->cls != (PyTypeObject *)cls) {
         plan = plan->next;
     }
-    if (plan == NULL || positional || names == NULL) {
+    if (plan == NULL || positional || names == NULL || !is_as_planned(plan)) {
         goto python;
     }
     /* Names in code are interned, and most often in the order of the fields. */
-    for (Py_ssize_t place = 0, next = 0; place < PyTuple_GET_SIZE(names); place++) {
-        PyObject *name = PyTuple_GET_ITEM(names, place);
+    for (Py_ssize_t i = 0, next = 0; i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i);
         for (int tries = plan->count; plan->fields[next].name != name; tries--) {
             if (tries == 0) {
                 goto python;
             }
             next = next + 1 < plan->count ? next + 1 : 0;
         }
-        given[next] = args[place];
+        given[next] = args[i];
         next = next + 1 < plan->count ? next + 1 : 0;
     }
     Py_ssize_t texts = 0;
-    for (int place = 0; place < plan->count; place++) {
-        const Field *field = &plan->fields[place];
-        PyObject *value = given[place];
+    for (int i = 0; i < plan->count; i++) {
+        const Field *field = &plan->fields[i];
+        PyObject *value = given[i];
         if (!field->required && (value == NULL || value == Py_None)) {
-            kept[place] = Py_NewRef(Py_None);
+            kept[i] = Py_NewRef(Py_None);
         }
-        else if (value == NULL || (kept[place] = kept_of(field, value, &texts)) == NULL) {
+        else if (value == NULL || (kept[i] = convert(field, value, &texts)) == NULL) {
             goto python;
         }
     }
@@ -268,26 +285,26 @@ construct(PyObject *cls, PyObject *const *args, size_t flags, PyObject *names)
     if (event == NULL) {
         goto python;
     }
-    for (int place = 0; place < plan->count; place++) {
-        *slot_at(event, plan->fields[place].offset) = kept[place];
+    for (int i = 0; i < plan->count; i++) {
+        *slot_at(event, plan->fields[i].offset) = kept[i];
     }
     *slot_at(event, plan->is_small) = Py_NewRef(Py_True);
     return event;
 python:
-    for (int place = 0; place < MAX_FIELDS; place++) {
-        Py_XDECREF(kept[place]);
+    for (int i = 0; i < MAX_FIELDS; i++) {
+        Py_XDECREF(kept[i]);
     }
     return PyErr_Occurred() ? NULL : construct_in_python(cls, args, positional, names);
 }
 
 static int
-add_field(Plan *plan, PyObject *described)
+add_field(Plan *plan, PyObject *spec)
 {
     Field *field = &plan->fields[plan->count];
     PyObject *slot;
     const char *alphabet;
     Py_ssize_t letters;
-    if (!PyArg_ParseTuple(described, "UOpCy#LLn:field", &field->name, &slot, &field->required, &field->kind, &alphabet,
+    if (!PyArg_ParseTuple(spec, "UOpCy#LLn:field", &field->name, &slot, &field->required, &field->kind, &alphabet,
                           &letters, &field->low, &field->high, &field->most)) {
         return -1;
     }
@@ -295,8 +312,8 @@ add_field(Plan *plan, PyObject *described)
     if (field->offset < 0) {
         return -1;
     }
-    for (Py_ssize_t place = 0; place < letters; place++) {
-        field->alphabet[(unsigned char)alphabet[place]] = 1;
+    for (Py_ssize_t i = 0; i < letters; i++) {
+        field->alphabet[(unsigned char)alphabet[i]] = 1;
     }
     Py_INCREF(field->name);
     PyUnicode_InternInPlace(&field->name);
@@ -307,9 +324,10 @@ add_field(Plan *plan, PyObject *described)
 static void
 free_plan(Plan *plan)
 {
-    for (int place = 0; place < plan->count; place++) {
-        Py_DECREF(plan->fields[place].name);
+    for (int i = 0; i < plan->count; i++) {
+        Py_DECREF(plan->fields[i].name);
     }
+    Py_DECREF(plan->init);
     Py_DECREF(plan->cls);
     PyMem_Free(plan);
 }
@@ -324,23 +342,29 @@ accelerate(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyTypeObject *cls;
     PyObject *fields, *is_small;
-    if (!PyArg_ParseTuple(args, "O!O!O:accelerate", &PyType_Type, &cls, &PyList_Type, &fields, &is_small)) {
+    if (!PyArg_ParseTuple(args, "O!O!O:accelerate", &PyType_Type, &cls, &PyTuple_Type, &fields, &is_small)) {
         return NULL;
     }
-    if (!Py_IS_TYPE(cls, &PyType_Type) || PyList_GET_SIZE(fields) > MAX_FIELDS || PyList_GET_SIZE(fields) == 0) {
-        return PyErr_Format(PyExc_TypeError, "%R has a metaclass, or not 1 to %d fields", cls, MAX_FIELDS);
+    PyObject *init = PyDict_GetItemWithError(cls->tp_dict, init_name);
+    if (!Py_IS_TYPE(cls, &PyType_Type) || init == NULL) {
+        return PyErr_Format(PyExc_TypeError, "%R has a metaclass, or no __init__ of its own", cls);
+    }
+    if (PyTuple_GET_SIZE(fields) == 0 || PyTuple_GET_SIZE(fields) > MAX_FIELDS) {
+        return PyErr_Format(PyExc_ValueError, "1 to %d fields, not %zd", MAX_FIELDS, PyTuple_GET_SIZE(fields));
     }
     Plan *plan = PyMem_Calloc(1, sizeof(Plan));
     if (plan == NULL) {
         return PyErr_NoMemory();
     }
     plan->cls = (PyTypeObject *)Py_NewRef((PyObject *)cls);
+    plan->new = cls->tp_new;
+    plan->init = Py_NewRef(init);
     plan->is_small = offset_of(cls, is_small);
     if (plan->is_small < 0) {
         goto error;
     }
-    for (Py_ssize_t place = 0; place < PyList_GET_SIZE(fields); place++) {
-        if (add_field(plan, PyList_GET_ITEM(fields, place)) < 0) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(fields); i++) {
+        if (add_field(plan, PyTuple_GET_ITEM(fields, i)) < 0) {
             goto error;
         }
     }
@@ -355,24 +379,25 @@ error:
 
 /* --- encoding -------------------------------------------------------------------------------------------------- */
 
-/* What None stands for. */
-typedef enum {
-    NOTHING = '-',  /* the member is left out */
-    NOW = 'n',      /* the time that is given */
-    REQUIRED = 'r', /* for nothing that an event could mean */
-} None;
+/* What becomes of a member whose value is None. */
+enum {
+    LEFT_OUT = '-',
+    NOW = 'n',      /* it is the time that is given */
+    REQUIRED = 'r', /* Python decides: no constructor lets it be */
+};
 
 typedef struct {
-    PyObject *before; /* the name, and the punctuation around it */
+    PyObject *prefix; /* the name, and the punctuation around it */
     Py_ssize_t offset;
-    int none;
+    int if_none;
 } Member;
 
+/* Not known to the garbage collector: encoders live as long as their classes. */
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyTypeObject *cls;
-    PyObject *otherwise;
+    PyObject *fallback;
     PyObject *start;
     int count;
     Member members[MAX_FIELDS];
@@ -381,7 +406,7 @@ typedef struct {
 /* What JSON in ASCII takes as it is: filled when the module is made. */
 static Alphabet unescaped;
 
-/* Each of these writes behind `at` and returns where to go on; NULL if it takes Python, or more than there is room. */
+/* Each of these writes at `at` and returns where to go on; NULL if it takes Python, or more than there is room. */
 
 static char *
 put(char *at, const char *end, PyObject *text)
@@ -397,14 +422,14 @@ put(char *at, const char *end, PyObject *text)
 static char *
 put_text(char *at, const char *end, PyObject *text)
 {
-    const Py_ssize_t length = PyUnicode_GET_LENGTH(text);
-    if (end - at < length + 2 || !is_of(unescaped, text)) {
+    if (end - at < 2 || !all_in(unescaped, text)) {
         return NULL;
     }
     *at++ = '"';
-    memcpy(at, PyUnicode_1BYTE_DATA(text), length);
-    at += length;
-    *at++ = '"';
+    at = put(at, end - 1, text);
+    if (at != NULL) {
+        *at++ = '"';
+    }
     return at;
 }
 
@@ -440,12 +465,12 @@ put_value(char *at, const char *end, PyObject *value)
 static char *
 put_items(char *at, const char *end, PyObject *items)
 {
-    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(items); place++) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++) {
         if (at == end) {
             return NULL;
         }
-        *at++ = place ? ',' : '[';
-        at = put_value(at, end, PyTuple_GET_ITEM(items, place));
+        *at++ = i ? ',' : '[';
+        at = put_value(at, end, PyTuple_GET_ITEM(items, i));
         if (at == NULL) {
             return NULL;
         }
@@ -466,16 +491,16 @@ encode(PyObject *callable, PyObject *const *args, size_t flags, PyObject *names)
         goto python;
     }
     at = put(at, end, encoder->start);
-    for (int place = 0; at != NULL && place < encoder->count; place++) {
-        const Member *member = &encoder->members[place];
+    for (int i = 0; at != NULL && i < encoder->count; i++) {
+        const Member *member = &encoder->members[i];
         PyObject *value = *slot_at(args[0], member->offset);
         if (value == Py_None) {
-            if (member->none == NOTHING) {
+            if (member->if_none == LEFT_OUT) {
                 continue;
             }
-            value = member->none == NOW ? args[1] : NULL;
+            value = member->if_none == NOW ? args[1] : NULL;
         }
-        if (value == NULL || (at = put(at, end, member->before)) == NULL) {
+        if (value == NULL || (at = put(at, end, member->prefix)) == NULL) {
             goto python;
         }
         at = PyTuple_CheckExact(value) ? put_items(at, end, value) : put_value(at, end, value);
@@ -490,7 +515,7 @@ encode(PyObject *callable, PyObject *const *args, size_t flags, PyObject *names)
     }
     return text;
 python:
-    return PyObject_Vectorcall(encoder->otherwise, args, flags, names);
+    return PyObject_Vectorcall(encoder->fallback, args, flags, names);
 }
 
 static void
@@ -498,46 +523,50 @@ encoder_dealloc(PyObject *self)
 {
     Encoder *encoder = (Encoder *)self;
     PyTypeObject *type = Py_TYPE(self);
-    for (int place = 0; place < encoder->count; place++) {
-        Py_DECREF(encoder->members[place].before);
+    for (int i = 0; i < encoder->count; i++) {
+        Py_DECREF(encoder->members[i].prefix);
     }
     Py_XDECREF(encoder->cls);
     Py_XDECREF(encoder->start);
-    Py_XDECREF(encoder->otherwise);
+    Py_XDECREF(encoder->fallback);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
 static int
-add_member(Encoder *encoder, PyObject *described)
+add_member(Encoder *encoder, PyObject *spec)
 {
     Member *member = &encoder->members[encoder->count];
     PyObject *slot;
-    if (!PyArg_ParseTuple(described, "UOC:member", &member->before, &slot, &member->none)) {
+    if (!PyArg_ParseTuple(spec, "UOC:member", &member->prefix, &slot, &member->if_none)) {
         return -1;
     }
     member->offset = offset_of(encoder->cls, slot);
     if (member->offset < 0) {
         return -1;
     }
-    if (!is_ascii(member->before)) {
+    if (!is_ascii(member->prefix)) {
         PyErr_SetString(PyExc_ValueError, "names are ASCII");
         return -1;
     }
-    Py_INCREF(member->before);
+    Py_INCREF(member->prefix);
     encoder->count++;
     return 0;
 }
 
 static PyObject *
-encoder_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
+encoder_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
     PyTypeObject *cls;
-    PyObject *start, *members, *otherwise;
-    if (!PyArg_ParseTuple(args, "O!UO!O:Encoder", &PyType_Type, &cls, &start, &PyList_Type, &members, &otherwise)) {
+    PyObject *start, *members, *fallback;
+    if (!PyArg_ParseTuple(args, "O!UO!O:Encoder", &PyType_Type, &cls, &start, &PyTuple_Type, &members, &fallback)) {
         return NULL;
     }
-    if (!is_ascii(start) || PyList_GET_SIZE(members) > MAX_FIELDS) {
+    if (keywords != NULL && PyDict_GET_SIZE(keywords)) {
+        PyErr_SetString(PyExc_TypeError, "Encoder() takes no keyword arguments");
+        return NULL;
+    }
+    if (!is_ascii(start) || PyTuple_GET_SIZE(members) > MAX_FIELDS) {
         return PyErr_Format(PyExc_ValueError, "the start is not ASCII, or there are more than %d members", MAX_FIELDS);
     }
     Encoder *encoder = (Encoder *)type->tp_alloc(type, 0);
@@ -547,9 +576,9 @@ encoder_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
     encoder->vectorcall = encode;
     encoder->cls = (PyTypeObject *)Py_NewRef((PyObject *)cls);
     encoder->start = Py_NewRef(start);
-    encoder->otherwise = Py_NewRef(otherwise);
-    for (Py_ssize_t place = 0; place < PyList_GET_SIZE(members); place++) {
-        if (add_member(encoder, PyList_GET_ITEM(members, place)) < 0) {
+    encoder->fallback = Py_NewRef(fallback);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(members); i++) {
+        if (add_member(encoder, PyTuple_GET_ITEM(members, i)) < 0) {
             Py_DECREF(encoder);
             return NULL;
         }
@@ -557,14 +586,9 @@ encoder_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
     return (PyObject *)encoder;
 }
 
-PyDoc_STRVAR(encoder_doc, "Encoder(cls, start, members, otherwise, /)\n--\n\n"
-                          "Called with an event of `cls` and the time, write it as `otherwise` does.\n\n"
-                          "Members are tuples (text before the value, slot, what None stands for).");
-
-#if PY_VERSION_HEX < 0x030C0000
-#define Py_T_PYSSIZET T_PYSSIZET
-#define Py_READONLY READONLY
-#endif
+PyDoc_STRVAR(encoder_doc, "Encoder(cls, start, members, fallback, /)\n--\n\n"
+                          "Called with an event of `cls` and the time, write it as `fallback` does.\n\n"
+                          "Members are tuples (prefix, slot, what becomes of it if it is None).");
 
 static PyMemberDef encoder_members[] = {
     {"__vectorcalloffset__", Py_T_PYSSIZET, offsetof(Encoder, vectorcall), Py_READONLY, NULL},
@@ -599,9 +623,10 @@ execute(PyObject *module)
     for (int character = ' '; character <= '~'; character++) {
         unescaped[character] = character != '"' && character != '\\';
     }
-    const int result = PyModule_AddType(module, (PyTypeObject *)type);
+    init_name = PyUnicode_InternFromString("__init__");
+    const int result = init_name == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
     Py_DECREF(type);
-    return result;
+    return result < 0 ? -1 : PyModule_AddIntMacro(module, INTERFACE);
 }
 
 static PyMethodDef functions[] = {

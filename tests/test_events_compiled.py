@@ -105,11 +105,12 @@ def test_ordinary_values_take_the_short_cut(kind: type[TypedEvent], count: int, 
 
     sys.setprofile(lambda frame, *_: called.add(frame.f_code.co_name))
     try:
-        event = kind(**{name: ordinary[name] for name in names})
+        event: Any = object.__new__(kind)
+        event.__init__(**{name: ordinary[name] for name in names})  # past the extension
     finally:
         sys.setprofile(None)
 
-    assert "test_ordinary_values_take_the_short_cut" in called
+    assert "__init__" in called
     assert find_problems.__name__ not in called
     assert event._is_small is not (count > 1 and "object_data" in names)
 

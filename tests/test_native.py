@@ -30,3 +30,22 @@ def test_the_library_is_the_same_without_it(left_out: str) -> None:
         '{"eventType":"click","eventName":"Clicked","userToken":"u","timestamp":1,"index":"products",'
         '"objectIDs":["sku-1"]}'
     )
+
+
+STALE = """
+import sys, types
+stale = types.ModuleType("algolia_events._speedups")
+sys.modules[stale.__name__] = stale
+import algolia_events
+algolia_events._speedups = stale
+from algolia_events import _native
+print(_native._found())
+stale.INTERFACE = _native._INTERFACE
+print(_native._found())
+"""
+
+
+def test_a_build_of_other_times_is_none() -> None:
+    done = subprocess.run([sys.executable, "-c", STALE], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split("\n")[:2] == ["None", "<module 'algolia_events._speedups'>"]

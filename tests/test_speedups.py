@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -49,6 +50,16 @@ NOT_PLAIN = {
 
 class Text(str):
     """A string that is none in the eyes of `type() is`."""
+
+    __slots__ = ()
+
+
+class Items(list[Any]):
+    """A list of that kind."""
+
+
+class Row(tuple[Any, ...]):
+    """A tuple of that kind."""
 
     __slots__ = ()
 
@@ -146,6 +157,11 @@ def test_and_at_the_limits(changed: dict[str, Any]) -> None:
     "changed",
     [
         {"object_ids": ["x"] * 21, "positions": [1] * 21},
+        {"object_ids": ("x",) * 21, "positions": (1,) * 21},
+        {"object_ids": Items(["x"])},
+        {"object_ids": Row(["x"])},
+        {"positions": Items([1])},
+        {"positions": Row([1])},
         {"object_ids": ["x" * 453]},
         {"object_ids": [""]},
         {"object_ids": []},
@@ -195,6 +211,36 @@ def test_anything_else_is_left_to_python(changed: dict[str, Any]) -> None:
     assert outcome(called, ClickedObjectIDsAfterSearch, fields) == outcome(
         in_python, ClickedObjectIDsAfterSearch, fields
     )
+
+
+@pytest.mark.parametrize("object_ids", [[], ()], ids=["list", "tuple"])
+def test_no_objects_are_left_to_python_too(object_ids: Any) -> None:
+    with pytest.raises(InvalidEventError):
+        ClickedObjectIDs(**{**CLICKED, "object_ids": object_ids})
+
+
+PATCHED = """
+from algolia_events import ClickedObjectIDs
+fields = {"event_name": "Clicked", "index": "products", "user_token": "u", "object_ids": ["sku-1"]}
+calls = []
+def %s(event, **fields):
+    calls.append(fields)
+    return object.__new__(ClickedObjectIDs)
+setattr(ClickedObjectIDs, "__%s__", %s)
+try:
+    ClickedObjectIDs(**fields)
+except TypeError:  # __init__ returns nothing
+    pass
+print(calls == [fields])
+"""
+
+
+@pytest.mark.parametrize("name", ["init", "new"])
+def test_what_somebody_puts_in_place_of_the_constructor_is_called(name: str) -> None:
+    # In a process of its own: a class of which `__new__` was replaced is never what it was.
+    done = subprocess.run([sys.executable, "-c", PATCHED % (name, name, name)], capture_output=True, check=True)
+
+    assert done.stdout == b"True\n"
 
 
 # --- that it makes no difference ---------------------------------------------------------------------------------
@@ -256,22 +302,47 @@ def test_an_empty_slot_is_the_same_error(name: str) -> None:
 
 
 def test_an_event_of_another_class_or_none_is_written_or_refused_as_in_python() -> None:
-    clicked, converted = ENCODERS[ClickedObjectIDs], encoder_in_python(ClickedObjectIDs)
+    here, there = ENCODERS[ClickedObjectIDs], encoder_in_python(ClickedObjectIDs)
 
     for other in (ConvertedObjectIDs(**CLICKED), object(), None, object.__new__(ClickedObjectIDs)):
-        assert written(clicked, other, 1) == written(converted, other, 1)
+        assert written(here, other, 1) == written(there, other, 1)
     for now_ms in (-1, 2**63 - 1, 2**63, 10**30):
-        assert written(clicked, ClickedObjectIDs(**CLICKED), now_ms) == written(
-            converted, ClickedObjectIDs(**CLICKED), now_ms
-        )
+        assert written(here, ClickedObjectIDs(**CLICKED), now_ms) == written(there, ClickedObjectIDs(**CLICKED), now_ms)
 
 
-@pytest.mark.parametrize("size", [3800, 3900, 4000, 4050, 4100, 4200, 9000])
-def test_events_of_any_size_are_written_the_same(size: int) -> None:
-    encoders = ENCODERS[ClickedObjectIDs], encoder_in_python(ClickedObjectIDs)
-    for length in range(size, size + 50):
+@pytest.mark.parametrize("name", ["event_name", "index", "query_id", "object_ids"])
+@pytest.mark.parametrize("value", [None, ()], ids=["none", "empty"])
+def test_what_no_constructor_lets_be_is_left_to_python(name: str, value: object) -> None:
+    event: Any = ClickedObjectIDsAfterSearch(**SEARCHED)
+    setattr(event, f"_{name}", value)
+
+    here = written(ENCODERS[ClickedObjectIDsAfterSearch], event, 1)
+
+    assert here == written(encoder_in_python(ClickedObjectIDsAfterSearch), event, 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_encoder_called_with_too_little_or_too_much_is_the_same_error(count: int) -> None:
+    arguments: tuple[Any, ...] = (ClickedObjectIDs(**CLICKED), 1, 2)[:count]
+    messages = []
+
+    for encoder in (ENCODERS[ClickedObjectIDs], encoder_in_python(ClickedObjectIDs)):
+        with pytest.raises(TypeError) as raised:
+            encoder(*arguments)
+        messages.append(str(raised.value))
+
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("cls", [ClickedObjectIDs, ClickedObjectIDsAfterSearch])
+@pytest.mark.parametrize("size", [3700, 3800, 3900, 4000, 4100, 9000])
+def test_events_of_any_size_are_written_the_same(cls: Any, size: int) -> None:
+    encoders = ENCODERS[cls], encoder_in_python(cls)
+    fields = SEARCHED if cls is ClickedObjectIDsAfterSearch else CLICKED
+    for length in range(size, size + 100):
         for object_ids in (["x" * length], ["x" * (length // 20)] * 20):
-            event = ClickedObjectIDs(**{**CLICKED, "object_ids": object_ids})
+            positions = {"positions": [7] * len(object_ids)} if "positions" in fields else {}
+            event = cls(**{**fields, "object_ids": object_ids, **positions})
             assert encoders[0](event, 1) == encoders[1](event, 1)
 
 
@@ -280,11 +351,12 @@ def test_events_of_any_size_are_written_the_same(size: int) -> None:
     [
         ((), {}),
         ((1,), CLICKED),
+        (("sku-1",), {name: CLICKED[name] for name in ("event_name", "index", "user_token")}),
         ((), {"event_name": "Clicked"}),
         ((), {**CLICKED, "query_id": "f" * 32}),
         ((), {**CLICKED, **dict.fromkeys(map(str, range(20)), 1)}),
     ],
-    ids=["nothing", "positional", "missing", "unknown", "many unknown"],
+    ids=["nothing", "positional", "shifted", "missing", "unknown", "many unknown"],
 )
 def test_calls_that_do_not_fit_are_the_same_errors(args: tuple[Any, ...], fields: dict[str, Any]) -> None:
     cls: Any = ClickedObjectIDs
@@ -341,51 +413,80 @@ def test_a_list_that_a_finalizer_empties_meanwhile_does_no_harm() -> None:
 
 
 def test_nothing_is_kept_or_given_away_once_too_often() -> None:
-    values = [*SEARCHED.values(), *(field.name for field in attrs.fields(ClickedObjectIDsAfterSearch))]
-    refused = {**SEARCHED, "query_id": "F" * 32}
-    python = {**SEARCHED, "object_ids": ["\u00e4"]}
-    encoder = ENCODERS[ClickedObjectIDsAfterSearch]
+    cls, encoder = ClickedObjectIDsAfterSearch, ENCODERS[ClickedObjectIDsAfterSearch]
+    values = [*SEARCHED.values(), *(field.name for field in attrs.fields(cls)), cls, None, True]
+    variants = [
+        SEARCHED,
+        {**SEARCHED, "timestamp": None},
+        {**SEARCHED, "positions": [500]},
+        {**SEARCHED, "positions": [1, 2]},
+        {**SEARCHED, "object_ids": ["\u00e4"]},
+        {**SEARCHED, "query_id": "F" * 32},
+    ]
 
     def run() -> None:
-        for fields in (SEARCHED, refused, python, {**SEARCHED, "timestamp": None}):
+        for fields in variants:
             with suppress(InvalidEventError):
-                encoder(ClickedObjectIDsAfterSearch(**fields), SEARCHED["timestamp"])
+                encoder(cls(**fields), SEARCHED["timestamp"])
         with suppress(TypeError):
-            ClickedObjectIDsAfterSearch(**SEARCHED, unknown=1)  # type: ignore[call-arg]
+            cls(**SEARCHED, unknown=1)  # type: ignore[call-arg]
+
+    def held() -> list[int]:
+        gc.collect()  # what other tests have left behind
+        return [sys.getallocatedblocks(), *map(sys.getrefcount, values)]
 
     run()
-    before = [sys.getrefcount(value) for value in [*values, ClickedObjectIDsAfterSearch, None, True]]
+    before = held()
     for _ in range(1000):
         run()
-    after = [sys.getrefcount(value) for value in [*values, ClickedObjectIDsAfterSearch, None, True]]
+    after = held()
 
-    assert all(abs(new - old) < 100 for old, new in zip(before, after, strict=True))
+    assert all(abs(new - old) < 300 for old, new in zip(before, after, strict=True))
 
 
 def test_wrong_descriptions_are_refused() -> None:
     assert speedups is not None
-    slot = ClickedObjectIDs._is_small
-    field = ("index", ClickedObjectIDs._index, True, "t", b"a", 1, 2, 0)  # type: ignore[attr-defined]
 
     class Other:
         __slots__ = ("own",)
 
-    own = vars(Other)["own"]
+        def __init__(self) -> None:
+            """Take nothing."""
 
-    for fields, is_small in (
-        ([], slot),
-        ([field] * 17, slot),
-        ([field[:-1]], slot),
-        ([field], 1),
-        ([field], own),
-        ([("index", property(), *field[2:])], slot),
+    class Bare:
+        __slots__ = ("own",)
+
+    class Meta(type):
+        pass
+
+    own = vars(Other)["own"]
+    field = ("index", own, True, "t", b"a", 1, 2, 0)
+    foreign = ClickedObjectIDs._is_small
+
+    for cls, fields, is_small, problem in (
+        (Other, (), own, "1 to 16 fields, not 0"),
+        (Other, (field,) * 17, own, "1 to 16 fields, not 17"),
+        (Other, (field[:-1],), own, "exactly 8 arguments"),
+        (Other, [field], own, "must be tuple"),
+        (Other, (field,), 1, "1 is no slot of"),
+        (Other, (field,), foreign, "is no slot of"),
+        (Other, (("index", property(), *field[2:]),), own, "is no slot of"),
+        (Bare, (field,), own, "no __init__ of its own"),
+        (Meta("Odd", (), {"__slots__": ("own",), "__init__": Other.__init__}), (field,), own, "has a metaclass"),
     ):
-        with pytest.raises(TypeError):
-            speedups.accelerate(Other, fields, is_small)
-    for members in ([("a",)], [("a", 1, "-")], [("a", slot, "-")]):
-        with pytest.raises(TypeError):
-            speedups.Encoder(Other, "{", members, repr)
-    for start, members in (("\u00e4", []), ("{", [("\u00e4", own, "-")]), ("{", [("", own, "-")] * 17)):
-        with pytest.raises(ValueError, match="ASCII"):
+        with pytest.raises((TypeError, ValueError), match=problem):
+            speedups.accelerate(cls, fields, is_small)
+    for start, members, problem in (
+        ("{", (("a",),), "exactly 3 arguments"),
+        ("{", (("a", 1, "-"),), "1 is no slot of"),
+        ("{", (("a", foreign, "-"),), "is no slot of"),
+        ("{", [("a", own, "-")], "must be tuple"),
+        ("\u00e4", (), "is not ASCII"),
+        ("{", (("\u00e4", own, "-"),), "are ASCII"),
+        ("{", (("", own, "-"),) * 17, "more than 16 members"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=problem):
             speedups.Encoder(Other, start, members, repr)
+    with pytest.raises(TypeError, match="no keyword arguments"):
+        speedups.Encoder(Other, "{", (), repr, more=1)
     assert type(Other()) is Other

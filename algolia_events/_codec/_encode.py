@@ -249,14 +249,14 @@ def _encoder(cls: type[TypedEvent]) -> Encoder:
     if speedups is not None:
         # In C: texts that need no escaping, whole numbers and lists of them. What holds anything else is handed on.
         required = _required(cls)
-        members = [
+        members = tuple(
             (
                 f',"{WIRE_NAMES[name]}":',
                 getattr(cls, f"_{name}"),
-                "n" if name == "timestamp" else "r" if name in required else "-",  # what None stands for
+                "n" if name == "timestamp" else "r" if name in required else "-",  # if it is None
             )
             for name in sent_fields(cls)
-        ]
+        )
         encoder = speedups.Encoder(cls, _start(cls), members, encoder)
     return encoder
 

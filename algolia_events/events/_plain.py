@@ -44,11 +44,11 @@ _PLAIN: Final = {
 def accelerate(cls: Any) -> None:
     """Have a class of events built in C where its values are plain, if it can be built of such values at all."""
     fields = attrs.fields(cls)
-    required = {field.name for field in fields if field.default is attrs.NOTHING}
+    required = {field.name for field in fields if field.default is not None}
     if speedups is None or not cls.plain_will_do or not required <= _PLAIN.keys():
         return
-    described = [
+    described = tuple(
         (field.name, getattr(cls, f"_{field.name}"), field.name in required, *_PLAIN.get(field.name, _ABSENT))
         for field in fields
-    ]
+    )
     speedups.accelerate(cls, described, cls._is_small)
