@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import Any, Final
 
 import redis
@@ -60,6 +61,10 @@ def make_client(url: str, *, timeout: float, retries: int) -> Redis:
     return client
 
 
+_LARGE_BYTES: Final = 64 * 1024
+"""From here on to copy an argument costs more than a write of its own."""
+
+
 class DirectConnection:
     """One connection, for one command after the other, that no pool hands out.
 
@@ -96,20 +101,38 @@ class DirectConnection:
         async with asyncio.timeout(self._timeout):  # which breaks it off: redis-py disconnects then
             if not connection.is_connected:
                 await connection.connect()  # type: ignore[no-untyped-call]
-            await connection.send_packed_command(_packed(command))
+            await self._send(command)
             return await connection.read_response()
+
+    async def _send(self, command: tuple[bytes, ...]) -> None:
+        first, *others = _packed(command)
+        await self._connection.send_packed_command(first)
+        for part in others:
+            # Else redis-py would connect anew, and begin there with what is no command; or put a PING into this one.
+            if not self._connection.is_connected:
+                raise RedisConnectionError("closed in the middle of a command")
+            await self._connection.send_packed_command(part, check_health=False)
 
     async def aclose(self) -> None:
         """Disconnect."""
         await self._connection.disconnect()
 
 
-def _packed(command: tuple[bytes, ...]) -> list[bytes]:
-    """Write a command down as Redis's protocol (RESP) has it. redis-py takes several times as many steps."""
+def _packed(command: tuple[bytes, ...]) -> Iterator[bytes]:
+    """Write a command down as Redis's protocol (RESP) has it. redis-py takes several times as many steps.
+
+    A large argument is a part of its own, which goes to the socket as it is: to join it with others is to copy it.
+    """
     parts = [b"*%d\r\n" % len(command)]
     for argument in command:
-        parts += (b"$%d\r\n" % len(argument), argument, b"\r\n")
-    return parts
+        parts.append(b"$%d\r\n" % len(argument))
+        if len(argument) >= _LARGE_BYTES:
+            yield b"".join(parts)
+            yield argument
+            parts = [b"\r\n"]
+        else:
+            parts += (argument, b"\r\n")
+    yield b"".join(parts)
 
 
 class Connections:

@@ -255,6 +255,7 @@ def test_a_commit_is_cut_into_runs_of_as_many_events_as_a_request_holds(
         count=len(events),
         size=sum(len(each) + len(SEPARATOR) for each in events),
         oldest_ms=NOW_MS,
+        counts=sizes,
         pieces=deque(memoryview(piece) if place in viewed else piece for place, piece in enumerate(pieces)),
     )
 

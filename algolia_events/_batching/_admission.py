@@ -285,6 +285,7 @@ class Admission(Holdings):
             oldest.count -= 1
             oldest.size -= size
             del oldest.pieces[0]
+            del oldest.counts[0]
             if settlements:
                 del oldest.tickets[number]
                 self._dropped += settlements

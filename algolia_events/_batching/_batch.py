@@ -45,6 +45,8 @@ class Batch:
     oldest_ms: int
     """The earliest timestamp in it (of its kin, where it was cut from a larger batch)."""
     pieces: deque[bytes | memoryview]
+    counts: list[int]
+    """How many events each of the pieces holds."""
     tickets: dict[int, Any] = attrs.field(factory=dict)
     family: Family | None = None
     ambiguous: bool = False
@@ -65,7 +67,7 @@ class Batch:
         """Join the request's body."""
         whole = join_body(self.pieces)
         # From here on the events live in the body: to keep the pieces as well would hold what is in flight twice.
-        self.pieces = deque([memoryview(whole)[len(_OPENING) : -len(_CLOSING)]])
+        self.pieces, self.counts = deque([memoryview(whole)[len(_OPENING) : -len(_CLOSING)]]), [self.count]
         return whole
 
     def events(self) -> list[bytes]:
@@ -79,16 +81,15 @@ class Batch:
             return
         run: list[bytes] = []
         free = max_events
-        for piece in self.pieces:
-            part = bytes(piece)
-            number = part.count(b"\n") + 1  # much faster than to cut it
-            while number > free:
+        for piece, count in zip(self.pieces, self.counts, strict=True):
+            part, left = bytes(piece), count
+            while left > free:
                 events = part.split(SEPARATOR)
                 yield SEPARATOR.join((*run, *events[:free])), max_events
-                part, number = SEPARATOR.join(events[free:]), number - free
+                part, left = SEPARATOR.join(events[free:]), left - free
                 run, free = [], max_events
             run.append(part)
-            free -= number
+            free -= left
             if not free:
                 yield SEPARATOR.join(run), max_events
                 run, free = [], max_events
@@ -110,9 +111,11 @@ class Batch:
         run = self.pieces[0]
         events = deque[bytes | memoryview](bytes(run).split(SEPARATOR))
         if len(events) > 1:
+            counts = [1] * len(events) + self.counts[1:]
             events.extend(islice(self.pieces, 1, None))
             if self.pieces and self.pieces[0] is run:
                 self.pieces = events
+                self.counts = counts
         return self.pieces[0] if self.pieces else None
 
     def halves(self) -> list["Batch"]:
@@ -164,6 +167,7 @@ class Batch:
             size=sum(map(len, events)) + len(SEPARATOR) * len(events),
             oldest_ms=self.oldest_ms,
             pieces=deque([SEPARATOR.join(events)]),
+            counts=[len(events)],
             tickets={n: t for n, t in tickets.items() if first <= n < first + len(events)},
             family=self.family,
             ambiguous=self.ambiguous,

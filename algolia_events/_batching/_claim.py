@@ -44,6 +44,7 @@ class Claim:
             size=sum(map(len, bodies)) + len(SEPARATOR) * len(bodies),
             oldest_ms=min(group.oldest_ms for group in self.groups),
             pieces=deque(bodies),
+            counts=[group.count for group in self.groups],
             claim=self,
         )
 

@@ -38,6 +38,7 @@ class OpenBatch:
 
     __slots__ = (
         "count",
+        "counts",
         "due",
         "entries",
         "first",
@@ -71,6 +72,7 @@ class OpenBatch:
         self.packed = 0
         """How many events are in `pieces`."""
         self.pieces: deque[bytes | memoryview] = deque()
+        self.counts: list[int] = []
         self.tickets: dict[int, Any] = {}
 
     @property
@@ -86,12 +88,13 @@ class OpenBatch:
         """Join what waits as text."""
         count, packed, nothing = self.count, self.packed, list[str]()
         if count > packed:
-            pieces = (_TEXT_SEPARATOR.join(self.texts).encode(),)
+            pieces, counts = (_TEXT_SEPARATOR.join(self.texts).encode(),), (count - packed,)
             # No call from here on (see the package), but for the last statement.
             if self.count == count and self.packed == packed:
                 self.packed = count
                 self.texts = nothing
                 self.pieces += pieces
+                self.counts += counts
 
     def sealed(self) -> Batch:
         """Make the batch of what is packed."""
@@ -101,5 +104,6 @@ class OpenBatch:
             size=self.size,
             oldest_ms=self.oldest_ms,
             pieces=self.pieces,
+            counts=self.counts,
             tickets=self.tickets,
         )
