@@ -267,6 +267,22 @@ def test_a_commit_is_cut_into_runs_of_as_many_events_as_a_request_holds(
     assert [count for _, count in runs] == [len(run.split(SEPARATOR)) for run, _ in runs]
 
 
+@given(batch_events=st.integers(1, 20), room=st.integers(1, 300), given=st.integers(1, 600))
+def test_what_is_left_where_the_oldest_gave_way_is_cut_as_before(batch_events: int, room: int, given: int) -> None:
+    intake = make_intake(batch_events=batch_events, max_events=room, overflow="drop-oldest", in_flight=1000)
+    for number in range(given):
+        add(intake, number)
+
+    intake.seal()
+    commits = take_all(intake)
+    runs = [run for commit in commits for run in commit.runs(batch_events)]
+
+    kept = [event(number).encode() for number in range(max(0, given - room), given)]
+    assert [each for body, _ in runs for each in body.split(SEPARATOR)] == kept
+    assert [count for _, count in runs] == [len(body.split(SEPARATOR)) for body, _ in runs]
+    assert all(count <= batch_events for _, count in runs)
+
+
 def test_what_has_expired_in_a_commit_is_dropped_once() -> None:
     intake = make_intake(batch_events=4)
     for number in range(8):
