@@ -1,12 +1,10 @@
 """The extension, which pyproject.toml cannot describe yet. Without a compiler the library is slower, not different."""
 
-import os
 import platform
 import sysconfig
 
 from setuptools import Extension, setup
 
 is_of_use = platform.python_implementation() == "CPython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
-is_wanted = not os.environ.get("ALGOLIA_EVENTS_NO_EXTENSIONS")
 extension = Extension("algolia_events._speedups", ["algolia_events/_speedups.c"], optional=True)
-setup(ext_modules=[extension] if is_of_use and is_wanted else [])
+setup(ext_modules=[extension] if is_of_use else [])
