@@ -66,7 +66,7 @@ _LARGE_BYTES: Final = 64 * 1024
 
 
 class DirectConnection:
-    """One connection, for one command after the other, that no pool hands out.
+    """One connection, for one command after the other, that no pool hands out; of use in one loop only.
 
     What a pooled client does around a command costs more than the command itself: a task, timers and locks of its own.
 
@@ -78,6 +78,7 @@ class DirectConnection:
         options = client.connection_pool.connection_kwargs
         self._timeout: float | None = options.get("socket_timeout")
         self._connection = client.connection_pool.connection_class(**{**options, "socket_timeout": None})
+        self._one_at_a_time = asyncio.Lock()
 
     async def call(self, *command: bytes) -> Any:
         """Give a command, and once more, at once, when no answer came: it may be carried out twice.
@@ -98,10 +99,15 @@ class DirectConnection:
             RedisError, OSError, TimeoutError: as `call`.
         """
         connection = self._connection
-        async with asyncio.timeout(self._timeout):  # which breaks it off: redis-py disconnects then
+        # Time that is up breaks a call off: redis-py disconnects then.
+        async with asyncio.timeout(self._timeout), self._one_at_a_time:
             if not connection.is_connected:
                 await connection.connect()  # type: ignore[no-untyped-call]
-            await self._send(command)
+            try:
+                await self._send(command)
+            except BaseException:  # a signal handler's, for instance: what comes next must not be taken for the rest
+                await connection.disconnect(nowait=True)
+                raise
             return await connection.read_response()
 
     async def _send(self, command: tuple[bytes, ...]) -> None:

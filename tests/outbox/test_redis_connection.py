@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from support.binaries import require_binary
@@ -70,3 +71,34 @@ async def test_a_connection_that_closes_in_the_middle_takes_the_rest_of_the_comm
 
     assert len(sent) == 1
     assert await direct.call_once(b"EXISTS", b"key") == 0
+
+
+async def test_what_is_raised_in_the_middle_does_not_have_the_next_command_taken_for_the_rest(
+    direct: DirectConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await direct.call(b"PING")
+    connection: Any = direct._connection
+    send = connection.send_packed_command
+    raised = list[bytes]()
+
+    async def raise_once(part: bytes, **options: bool) -> None:
+        if not raised and options:  # not the first part
+            raised.append(part)
+            raise TimeoutError  # as a signal handler may
+        await send(part, **options)
+
+    monkeypatch.setattr(connection, "send_packed_command", raise_once)
+    await direct.call(b"SET", b"key", b"x" * 70_000)
+
+    assert len(raised) == 1
+    assert await direct.call_once(b"STRLEN", b"key") == 70_000
+
+
+async def test_calls_at_the_same_time_take_turns(direct: DirectConnection) -> None:
+    values = [bytes([ord("a") + number]) * 4_000_000 for number in range(4)]
+
+    async with anyio.create_task_group() as group:
+        for number, value in enumerate(values):
+            group.start_soon(direct.call_once, b"SET", b"key%d" % number, value)
+
+    assert [await direct.call_once(b"GET", b"key%d" % number) for number in range(4)] == values
