@@ -21,6 +21,7 @@ MAX_USER_TOKEN_LENGTH: Final = 128
 USER_TOKEN_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_=/+-"  # noqa: S105
 """Insights spec: the pattern of `userToken` and `authenticatedUserToken`."""
 
+QUERY_ID_ALPHABET: Final = "0123456789abcdef"
 QUERY_ID_LENGTH: Final = 32
 """Insights server: "Query ID must be a search query ID (32 characters hexadecimal string)"."""
 

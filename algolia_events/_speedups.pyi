@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any, Final, final
 
-INTERFACE: Final = 1
+INTERFACE: Final[int]
 
 def accelerate(
     cls: type, fields: tuple[tuple[str, object, bool, str, bytes, int, int, int], ...], is_small: object, /

@@ -86,7 +86,7 @@ def _is_plain_amount(value: object) -> bool:
 # legal bytes instead takes longer, since `bytes.translate` then makes its table anew at each call.
 _ILLEGAL, _LEGAL, _HEX = 0, 1, 255
 _SORTED_BYTES: Final = bytes(
-    _HEX if byte in b"0123456789abcdef" else _LEGAL if byte in _limits.USER_TOKEN_ALPHABET.encode() else _ILLEGAL
+    _HEX if chr(byte) in _limits.QUERY_ID_ALPHABET else _LEGAL if chr(byte) in _limits.USER_TOKEN_ALPHABET else _ILLEGAL
     for byte in range(256)
 )
 _WIDE: Final = 1 << 30

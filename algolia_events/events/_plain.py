@@ -37,7 +37,7 @@ _PLAIN: Final = {
     # With the index no more than a small event may hold.
     "object_ids": _Plain("T", _ASCII, 1, _limits.SMALL_EVENT_CHARACTERS - _LONGEST_INDEX, _limits.MAX_OBJECT_IDS),
     "positions": _Plain("I", low=1, high=MAX_INT64),
-    "query_id": _Plain("t", b"0123456789abcdef", _limits.QUERY_ID_LENGTH, _limits.QUERY_ID_LENGTH),
+    "query_id": _Plain("t", _limits.QUERY_ID_ALPHABET.encode(), _limits.QUERY_ID_LENGTH, _limits.QUERY_ID_LENGTH),
 }
 
 

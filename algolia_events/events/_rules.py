@@ -27,7 +27,7 @@ _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MILLISECOND: Final = dt.timedelta(milliseconds=1)
 _NOT_IN_NAME: Final = re.compile(r"[^\x20-\x7e]")
 _NOT_IN_TOKEN: Final = re.compile(f"[^{re.escape(_limits.USER_TOKEN_ALPHABET)}]")
-_SEARCH_QUERY_ID: Final = re.compile(f"[0-9a-f]{{{_limits.QUERY_ID_LENGTH}}}")
+_SEARCH_QUERY_ID: Final = re.compile(f"[{_limits.QUERY_ID_ALPHABET}]{{{_limits.QUERY_ID_LENGTH}}}")
 _MESSAGE_QUERY_ID: Final = re.compile(_limits.MESSAGE_QUERY_ID_PREFIX + "[!-~]+")
 _CURRENCY: Final = re.compile("[A-Za-z]{3}")
 _KINDS: Final[tuple[tuple[Any, str], ...]] = (

@@ -1,28 +1,21 @@
 """The connection that an outbox in Redis has for itself: commands arrive whole, or not at all."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from support.binaries import require_binary
 from support.redis_server import RedisServer
 
 from algolia_events._redis_client import DirectConnection, make_client
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    with RedisServer(require_binary("redis-server"), tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-async def direct(server: RedisServer) -> AsyncIterator[DirectConnection]:
-    direct = DirectConnection(make_client(server.url, timeout=5.0, retries=0))
+async def direct(redis_server: RedisServer) -> AsyncIterator[DirectConnection]:
+    direct = DirectConnection(make_client(f"{redis_server.url}?db=9", timeout=5.0, retries=0))  # which is empty
     yield direct
+    await direct.call(b"FLUSHDB")
     await direct.aclose()
 
 
