@@ -28,7 +28,7 @@ from algolia_events.reports import DeliveryReport, Health, HealthState, QueueSta
 class DurableQueue(StoringQueue):
     """An `EventQueue` whose events are safe in an outbox before they are sent.
 
-    `track()` is as in memory; what it takes in is stored within some 100 ms, and `put()` returns once that is done. If
+    `track()` is as in memory; what it takes in is stored within some 125 ms, and `put()` returns once that is done. If
     the outbox fails, batches go to Algolia from the queue's bounded memory, and `health()` says so.
 
     Args:

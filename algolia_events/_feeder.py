@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from algolia_events._batching import Batch, Claim, FateKind, Gathering, Settlement, Verdicts
+from algolia_events._batching import COMMIT_LINGER, Batch, Claim, FateKind, Gathering, Settlement, Verdicts
 from algolia_events._clock import Alarm, Clock
 from algolia_events._groups import ClaimedGroup, EventGroup
 from algolia_events._guarded import GuardedOutbox, UnansweredError, describe
@@ -19,8 +19,8 @@ _log: Final = logging.getLogger("algolia_events")
 _POLL_SECONDS: Final = 0.5
 """How often the outbox is asked for what other processes have stored or left: half of what a take-over may last."""
 _RETRY_SECONDS: Final = 1.0
-_SETTLE_LINGER: Final = 0.11
-"""In seconds: how long what has been sent waits to be settled with the next store, which is 100 ms away at most."""
+_SETTLE_LINGER: Final = COMMIT_LINGER + 0.01
+"""In seconds: how long what has been sent waits to be settled with the next store, which comes before that if any."""
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -120,6 +120,7 @@ class Feeder:
             max_events = max(max_events, events + 1)
             max_bytes = max(max_bytes, sum(len(group.body) for group in groups) + 1)
         verdicts = self._take_done()
+        plan = self._claim_at, self._stored_unclaimed
         self._claiming += requests
         try:
             claimed = await self._exchange(groups, done=verdicts.done, max_events=max_events, max_bytes=max_bytes)
@@ -136,6 +137,8 @@ class Feeder:
             self._claim_at = -math.inf
         elif (waiting := events - sum(group.count for group in claimed)) > 0:
             self._wait_for(waiting)
+        elif plan == (self._claim_at, self._stored_unclaimed):  # else there is a reason to look that is newer
+            self._looked()
         self._reconsider()
 
     def _take_done(self) -> Verdicts:
@@ -159,6 +162,11 @@ class Feeder:
         full = self._stored_unclaimed >= self._options.batch_events
         self._claim_at = min(self._claim_at, self._clock.monotonic() + (0.0 if full else self._options.linger))
 
+    def _looked(self) -> None:
+        """Note that the outbox is being asked, or was, for all that it has; look again in a while."""
+        self._stored_unclaimed = 0
+        self._claim_at = self._clock.monotonic() + _POLL_SECONDS
+
     def _gather(self, groups: Sequence[ClaimedGroup]) -> None:
         """Take in what was claimed; it leaves when there is enough of it for a request, or when it has lingered."""
         if self._stopped or self._is_dead:  # a successor claims it
@@ -176,18 +184,25 @@ class Feeder:
         """
         if deadline is not None and self._clock.monotonic() >= deadline:
             return enough()  # what began now would be broken off at once, and might have arrived all the same
-        next_call = self._claim_calls
-        self._claim_at = -math.inf
-        self._awake.set()
 
         def is_over() -> bool:
-            idle = self._exhaustive_call >= next_call and not self._claims_under_way and not self._gathering
             hopeless = while_it_works and (not self._sender.works or self.problem is not None)
-            return (not self._is_unwritten and (enough() or idle)) or hopeless or self._is_dead or self._sender.is_over
+            return (enough() and not self._is_unwritten) or hopeless or self._is_dead or self._sender.is_over
+
+        def is_all_sent() -> bool:
+            return self._exhaustive_call >= next_call and not self._is_sending and not self._is_unwritten
 
         try:
             async with time_limit(self._clock, deadline):
-                await self._drains.until(is_over)
+                if self._is_sending and not self._stored_unclaimed:  # it may be all that there is to wait for
+                    self._awake.set()
+                    await self._drains.until(lambda: is_over() or not (self._is_sending or enough()))
+                    if is_over():
+                        return True
+                next_call = self._claim_calls
+                self._claim_at = -math.inf
+                self._awake.set()
+                await self._drains.until(lambda: is_over() or is_all_sent())
         except TimeoutError:
             return False
         return True
@@ -204,6 +219,11 @@ class Feeder:
         await asyncio.wait({self.task})
         if self._verdicts:  # the task was cancelled before
             await self._settle()
+
+    @property
+    def _is_sending(self) -> bool:
+        """Whether anything that was claimed waits for an answer, or to be sent."""
+        return bool(self._claims_under_way or self._gathering)
 
     @property
     def _is_unwritten(self) -> bool:
@@ -281,8 +301,7 @@ class Feeder:
         """Claim for so many requests."""
         options, call = self._options, self._claim_calls
         self._claim_calls += 1
-        self._stored_unclaimed = 0
-        self._claim_at = self._clock.monotonic() + _POLL_SECONDS
+        self._looked()
         events, size = room * options.batch_events, room * options.batch_bytes
         self._claiming += room
         try:

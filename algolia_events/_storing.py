@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from algolia_events._batching import Batch, IntakeBatcher, Settlement
+from algolia_events._batching import COMMIT_LINGER, Batch, IntakeBatcher, Settlement
 from algolia_events._clock import Clock
 from algolia_events._durable_parts import IntakeReporter
 from algolia_events._groups import EventGroup
@@ -23,9 +23,6 @@ from algolia_events.errors import AlgoliaEventsError, ConfigurationError, Outbox
 from algolia_events.events import Event
 from algolia_events.reports import DeliveryReport
 
-_COMMIT_LINGER: Final = 0.1
-"""In seconds: how long an event waits for company in its commit; while the outbox works, about what a `kill -9` costs
-`track()`."""
 _OPENING_SECONDS: Final = 1.0
 """How long `start()` waits for the outbox to open; a slower one goes on opening, and memory takes in meanwhile."""
 _STORE_RETRY_SECONDS: Final = 1.0
@@ -62,7 +59,7 @@ class StoringQueue(EventQueue):
         self._given_outbox = outbox
         super().__init__(
             deliver,
-            options=attrs.evolve(options, linger=min(options.linger, _COMMIT_LINGER)),
+            options=attrs.evolve(options, linger=min(options.linger, COMMIT_LINGER)),
             # Its gate is about the outbox alone, which is on this machine or next to it.
             retry=attrs.evolve(retry, backoff_cap=min(retry.backoff_cap, _STORE_RETRY_SECONDS)),
             **others,

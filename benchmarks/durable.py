@@ -4,13 +4,14 @@
 
 Events come in at a steady rate. All queues live in one process and take turns of half a second, so that they share the
 machine's moods; each figure is CPU of the whole process, its worker thread included, in µs an event, the median of the
-turns. "On top" is the median of what a turn costs more than the turn of the same round without an outbox: for rows that
-only store, that is a queue whose requests are answered at once, without a socket. Without `--redis` a server is started
-where `redis-server` is installed.
+turns. "On top" is what a turn costs more than the turns without an outbox right before and after it: the median, and
+within which bounds half of the rounds lie. For rows that only store, what it is compared with is a queue whose requests
+are answered at once, without a socket. Without `--redis` a server is started where `redis-server` is installed.
 """
 
 import argparse
 import asyncio
+import math
 import secrets
 import shutil
 import socket
@@ -18,7 +19,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -88,6 +89,11 @@ class _AnswersAtOnce:
         """Nothing was opened."""
 
 
+def _base_of(name: str) -> str:
+    """Name the row that a row is compared with."""
+    return "memory store" if name.endswith("store") else "memory"
+
+
 @attrs.frozen
 class Turn:
     """What half a second took: µs of CPU an event, µs of `track()` at the median, ms that a ticker was late at most."""
@@ -96,6 +102,8 @@ class Turn:
     p50: float
     late: float
     requests: int
+    on_top: float = math.nan
+    """How much more CPU than the turns of the base before and after it."""
 
 
 async def measure(
@@ -109,11 +117,14 @@ async def measure(
         for name in names:
             hooks = [await _bare_writes(redis)] if name == "floor" else []
             clients[name] = await stack.enter_async_context(_client(name, url, folder, redis, hooks))
+        rows = [name for name in names if name != _base_of(name)]
         for number in range(rounds + 1):
-            for name in names if number % 2 else reversed(names):
-                turn = await _turn(clients[name], events, rate)
+            for name in rows if number % 2 else reversed(rows):
+                base = _base_of(name)
+                before, turn, after = [await _turn(clients[each], events, rate) for each in (base, name, base)]
                 if number:  # the first is to warm up
-                    found[name].append(turn)
+                    found[base] += before, after
+                    found[name].append(attrs.evolve(turn, on_top=turn.cpu - (before.cpu + after.cpu) / 2))
     return found
 
 
@@ -212,23 +223,29 @@ def main() -> None:
     options = parser.parse_args()
     with Sink() as sink, _redis(options.redis) as redis, tempfile.TemporaryDirectory() as folder:
         stay_on(0)
-        wanted = {"memory", "memory store", *(options.only or [name for name, _ in _ROWS])}
+        rows = options.only or [name for name, _ in _ROWS]
+        wanted = {*rows, *map(_base_of, rows)}
         names = [name for name, _ in _ROWS if name in wanted and (redis or not name.startswith(("redis", "floor")))]
         found = asyncio.run(measure(names, sink.url, folder, redis, rate=options.rate, rounds=options.rounds))
     print(f"turns of {options.rate // 2} events of 313 bytes, {options.rate} a second, {options.rounds} rounds\n")
-    print(f"{'':50} {'CPU':>6} {'on top':>7} {'track p50':>10} {'ticker late':>12} {'requests':>9}")
+    print(f"{'':50} {'CPU':>6} {'on top':>7} {'half within':>14} {'track p50':>10} {'ticker late':>12} {'requests':>9}")
     for name, text in _ROWS:
-        if name in found:
-            base = found["memory store" if name.endswith("store") else "memory"]
-            _print(text, found[name], base)
+        if turns := found.get(name):
+            _print(text, turns, is_base=name == _base_of(name))
 
 
-def _print(text: str, turns: list[Turn], base: list[Turn]) -> None:
-    cpu, p50, late, requests = (
-        statistics.median(getattr(turn, field.name) for turn in turns) for field in attrs.fields(Turn)
+def _print(text: str, turns: Sequence[Turn], *, is_base: bool) -> None:
+    def median(field: Callable[[Turn], float]) -> float:
+        return statistics.median(map(field, turns))
+
+    more = ""
+    if not is_base:
+        low, middle, high = statistics.quantiles([turn.on_top for turn in turns], n=4, method="inclusive")
+        more = f"{middle:7.2f} {low:6.2f} … {high:5.2f}"
+    print(
+        f"{text:50} {median(lambda turn: turn.cpu):6.2f} {more:22} {median(lambda turn: turn.p50):8.2f}µs "
+        f"{median(lambda turn: turn.late):10.1f}ms {median(lambda turn: turn.requests):9.0f}"
     )
-    on_top = statistics.median(turn.cpu - other.cpu for turn, other in zip(turns, base, strict=True))
-    print(f"{text:50} {cpu:6.2f} {on_top:7.2f} {p50:8.2f}µs {late:10.1f}ms {requests:9.0f}")
 
 
 if __name__ == "__main__":

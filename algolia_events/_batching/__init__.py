@@ -14,7 +14,7 @@ begins by asking whether one did, and if so, everything is computed anew. This i
 from algolia_events._batching._batch import ENVELOPE_BYTES, SEPARATOR, Batch, join_body
 from algolia_events._batching._batcher import Batcher
 from algolia_events._batching._claim import Claim, FateKind, Gathering, pack
-from algolia_events._batching._intake import IntakeBatcher
+from algolia_events._batching._intake import COMMIT_LINGER, IntakeBatcher
 from algolia_events._batching._ledger import Ledger
 from algolia_events._batching._open import Entry
 from algolia_events._batching._sender import SenderBatcher
@@ -22,6 +22,7 @@ from algolia_events._batching._settlement import Rejection, Settlement
 from algolia_events._batching._verdicts import Verdicts
 
 __all__ = [
+    "COMMIT_LINGER",
     "ENVELOPE_BYTES",
     "SEPARATOR",
     "Batch",

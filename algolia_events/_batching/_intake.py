@@ -12,6 +12,9 @@ from algolia_events._retry import Gate, Moved, Outcome
 from algolia_events.config import QueueOptions
 from algolia_events.reports import DropReason
 
+COMMIT_LINGER: Final = 0.125
+"""In seconds: how long an event waits for company in its commit; while the outbox works, about what a `kill -9` costs
+`track()`. At a million events a minute, 16,667 a second, that is enough for a commit of whole requests."""
 _REQUESTS_A_COMMIT: Final = 2
 """How many requests' worth of events are stored together at most, where they come in fast enough: most of what a commit
 costs is the same for more of them."""
@@ -112,13 +115,15 @@ class IntakeBatcher(Batcher):
     def _book_early(self) -> None:
         for kind in tuple(self._sent_early):
             self._move(kind, min(self._sent_early[kind], self.ledger.stored))
+        self._sent_early = +self._sent_early  # keeps what is more than 0
+        if not self._sent_early:
+            return
         storing = sum(batch.count for batch in self._in_flight)
         for kind in tuple(self._sent_early):
             twice = min(self._sent_early[kind], self.sent_early - storing)
             if twice > 0:
                 self._sent_early[kind] -= twice
                 self.ledger.possible_duplicates += twice
-        self._sent_early += Counter()  # keeps what is more than 0
 
     def _move(self, kind: FateKind, count: int) -> None:
         reason = kind if isinstance(kind, DropReason) else None

@@ -316,7 +316,7 @@ class RedisOutbox:
                 bound=str(self._max_bytes),
             )
             bodies = (group.body for group in exchange.groups)
-            answer = await connections.for_exchanges.call(*self._step, terms, *bodies)
+            answer = await connections.for_exchanges.call(*self._step, terms, *bodies, *consumer.dead())
             if takes and answer != _DONE_BEFORE:
                 consumer.lost_an_answer = lost_before
             if answer == _NO_ROOM:

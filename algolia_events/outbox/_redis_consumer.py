@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
@@ -61,6 +61,10 @@ class Consumer:
         """List those that are ours."""
         return [group for group in groups if key_of(group) in self.known]
 
+    def dead(self) -> list[bytes]:
+        """List who is taken for dead, each followed by the sign of life that has not changed."""
+        return [part for pair in self.watch.silent(time.monotonic()) for part in pair]
+
     async def claim(self, connections: Connections, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         """Take groups, also those of the dead; the caller has `one_at_a_time`.
 
@@ -81,10 +85,9 @@ class Consumer:
         if self.lost_an_answer:
             await self.change_name(connections)
         asked = time.monotonic()
-        dead = [part for pair in self.watch.silent(asked) for part in pair]
         self.lost_an_answer = True
         claimed, signs = await connections.for_claims.call_once(
-            *script_call(scripts.CLAIM, [self._stream], self._group, self.name, max_events, max_bytes, *dead)
+            *script_call(scripts.CLAIM, [self._stream], self._group, self.name, max_events, max_bytes, *self.dead())
         )
         self.lost_an_answer = False
         self.watch.see(signs, asked=asked, answered=time.monotonic())
@@ -104,7 +107,7 @@ class Consumer:
     async def beat(self, connections: Connections) -> None:
         """Show that this process lives, and see who else does."""
         asked = time.monotonic()
-        signs: Any = await connections.client.eval(scripts.BEAT, 1, self._stream, self._group, self.name)
+        signs = await connections.for_claims.call(*script_call(scripts.BEAT, [self._stream], self._group, self.name))
         self.watch.see(signs, asked=asked, answered=time.monotonic())
         if self.lost_an_answer and not self.one_at_a_time.locked():  # else it is about to come, or claiming sees to it
             async with self.one_at_a_time:

@@ -58,11 +58,16 @@ end
 """Needs `stream`, `group`, `me`, `max_events`, `max_bytes`, and `known`: the bodies of these entries' IDs stay here,
 and the number found for them comes instead."""
 
-_HOLDERS: Final = """
+_SIGN_OF: Final = """
 local function sign_of(name)
   local first = redis.call('XPENDING', stream, group, '-', '+', 1, name)[1]
   return first and first[1] .. '/' .. first[4] or ''
 end
+"""
+"""Needs `stream` and `group`. A sign of life is the first entry that somebody holds, and how often it counts as
+delivered."""
+
+_HOLDERS: Final = """
 local function holders()
   local signs = {}
   for _, consumer in ipairs(redis.call('XPENDING', stream, group)[4] or {}) do
@@ -72,8 +77,7 @@ local function holders()
   return signs
 end
 """
-"""Needs `stream`, `group` and `me`. A sign of life is the first entry that somebody holds, and how often it counts as
-delivered."""
+"""Needs `sign_of()`, `stream`, `group` and `me`."""
 
 _LEAVE: Final = """
 local function leave(name, heir, kept)
@@ -91,6 +95,16 @@ end
 """
 """Needs `stream` and `group`."""
 
+_TAKE_OVER: Final = """
+local function take_over(at)
+  for i = at, #ARGV, 2 do
+    if sign_of(ARGV[i]) == ARGV[i + 1] then leave(ARGV[i], '', {}) end
+  end
+end
+"""
+"""Needs `sign_of()` and `leave()`. From an index on, arguments are pairs: who is taken for dead, and the sign of life
+that has not changed."""
+
 EXCHANGE: Final = (
     """
 redis.replicate_commands()  -- Redis 6 asks for it, before it lets a script write what it has read
@@ -100,6 +114,9 @@ local max_events, max_bytes, bound, known = terms.max_events, terms.max_bytes, t
 """
     + _REMOVE
     + _TAKE
+    + _SIGN_OF
+    + _LEAVE
+    + _TAKE_OVER
     + """
 local mark = redis.call('HGET', marks, terms.process)
 if mark and terms.number <= tonumber(string.match(mark, '^%d+')) then return 1 end  -- it was done; the answer got lost
@@ -122,12 +139,14 @@ redis.call('HSET', marks, terms.process, terms.number .. ' ' .. terms.now)
 if redis.pcall('XPENDING', stream, group).err then return {} end
 for _, done in ipairs(terms.done) do remove(done[1], done[2], done[3]) end
 if max_events == 0 then return {} end
+take_over(#terms.groups + 2)
 take_released()
 take_new()
 return claimed
 """
 ).encode()
-"""Its first argument is JSON, since each argument takes its time in the client; the bodies of `groups` follow."""
+"""Its first argument is JSON, since each argument takes its time in the client; the bodies of `groups` follow, and the
+dead."""
 
 CLAIM: Final = (
     """
@@ -136,24 +155,25 @@ local stream, group, me, known = KEYS[1], ARGV[1], ARGV[2], {}
 local max_events, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 """
     + _TAKE
+    + _SIGN_OF
     + _HOLDERS
     + _LEAVE
+    + _TAKE_OVER
     + """
-for i = 5, #ARGV, 2 do
-  if sign_of(ARGV[i]) == ARGV[i + 1] then leave(ARGV[i], '', {}) end
-end
+take_over(5)
 take_released()
 take_new()
 return {claimed, holders()}
 """
 ).encode()
-"""Its last arguments are pairs: who is taken for dead, and the sign of life that has not changed."""
+"""Its last arguments are the dead."""
 
 BEAT: Final = (
     """
 redis.replicate_commands()
 local stream, group, me = KEYS[1], ARGV[1], ARGV[2]
 """
+    + _SIGN_OF
     + _HOLDERS
     + """
 local first = redis.call('XPENDING', stream, group, '-', '+', 1, me)[1]

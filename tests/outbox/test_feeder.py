@@ -13,6 +13,7 @@ from support.outboxes import PlainOutbox
 from support.rigs import turns
 
 from algolia_events import ClickedObjectIDs
+from algolia_events._batching import COMMIT_LINGER
 from algolia_events._clock import Handle
 from algolia_events._durable import DurableQueue
 from algolia_events._retry import Accepted, Failed, Outcome
@@ -32,10 +33,12 @@ class CountingOutbox(PlainOutbox):
 
     def __init__(self) -> None:
         super().__init__()
+        self.looks = 0
         self.claimed = 0
         self.settlements = 0
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
+        self.looks += 1
         claimed = await super().claim(max_events, max_bytes)
         self.claimed += len(claimed)
         return claimed
@@ -92,12 +95,12 @@ def queue_of(outbox: Outbox, server: Server, clock: HandClock, **options: object
 
 
 async def track_ticks(queue: DurableQueue, clock: HandClock, numbers: range, *, at_once: int = 10) -> None:
-    """Track so many events every 100 ms, which is as often as few are stored."""
+    """Track so many events at a time, as often as few are stored."""
     for first in numbers[::at_once]:
         for number in range(first, first + at_once):
             queue.track(event(number))
         await turns()
-        clock.advance(0.1)
+        clock.advance(COMMIT_LINGER)
         await turns()
 
 
@@ -122,6 +125,156 @@ async def test_what_is_stored_is_sent_without_being_read_and_settled_with_the_ne
     assert (outbox.claimed, settlements) == (0, 0)
     assert outbox.done == [0, 2, 2, 2]
     assert (report.delivered, report.stored, sizes.groups) == (80, 0, 0)
+
+
+async def test_who_stores_all_the_time_does_not_look_besides(clock: HandClock) -> None:
+    """To store is to look as well, where the outbox exchanges."""
+    outbox, server = CountingExchange(), Server()
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+    at_first = outbox.looks
+
+    await track_ticks(queue, clock, range(160))
+    meanwhile = outbox.looks
+    clock.advance(0.5)
+    await turns()
+    afterwards = outbox.looks
+    await queue.aclose()
+
+    assert at_first == meanwhile
+    assert afterwards == meanwhile + 1
+
+
+async def test_what_others_left_is_looked_for_although_less_is_stored_than_there_is_room_for(clock: HandClock) -> None:
+    outbox, server = CountingExchange(), Server()
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+    await outbox.store([names_group(range(first, first + 10)) for first in range(100, 200, 10)])
+
+    await track_ticks(queue, clock, range(1), at_once=1)
+    for _ in range(10):
+        await turns()
+    names = list(server.names)
+    await queue.aclose()
+
+    assert names == [*range(100, 200), 0]
+
+
+class PatientServer(Server):
+    """Accepts a request for each permit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.permits = asyncio.Semaphore(0)
+
+    async def deliver(self, body: bytes) -> Outcome:
+        self.bodies.append(body)
+        await self.permits.acquire()
+        return self.outcome
+
+    async def accept(self, requests: int) -> None:
+        for _ in range(requests):
+            self.permits.release()
+        await turns()
+
+
+async def test_a_flush_does_not_look_where_all_that_was_stored_is_on_its_way(clock: HandClock) -> None:
+    outbox, server = CountingExchange(), PatientServer()
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+    await track_ticks(queue, clock, range(20))
+    looks = outbox.looks
+
+    flush = asyncio.create_task(queue.flush())
+    await turns()
+    await server.accept(2)
+    report = await flush
+    looks_at_the_end = outbox.looks
+    await queue.aclose()
+
+    assert (report.delivered, report.stored) == (20, 0)
+    assert looks_at_the_end == looks
+
+
+async def test_a_flush_finds_what_somebody_else_held_and_gave_back(clock: HandClock) -> None:
+    """It looks for that once nothing else is on its way."""
+    outbox, server = CountingExchange(), PatientServer()
+    queue = queue_of(outbox, server, clock, in_flight=1)
+    await queue.start()
+    await turns()
+    await track_ticks(queue, clock, range(30))
+    somebody_elses = await outbox.memory.claim(10, 1 << 40)
+    await server.accept(1)
+
+    flush = asyncio.create_task(queue.flush())
+    await turns()
+    await outbox.memory.settle(left=somebody_elses)
+    await server.accept(2)
+    report = await flush
+    await queue.aclose()
+
+    assert names_in(somebody_elses[0].body) == list(range(20, 30))
+    assert (report.delivered, report.stored) == (30, 0)
+    assert server.names == list(range(30))
+
+
+async def test_a_flush_looks_at_once_for_what_was_stored_and_not_claimed(clock: HandClock) -> None:
+    outbox, server = CountingOutbox(), PatientServer()
+    queue = queue_of(outbox, server, clock)
+    await queue.start()
+    await turns()
+    await track_ticks(queue, clock, range(10))
+    await track_ticks(queue, clock, range(10, 13), at_once=3)
+    before = list(server.names)
+
+    flush = asyncio.create_task(queue.flush())
+    await turns()
+    while_nothing_is_answered = list(server.names)
+    await server.accept(2)
+    await flush
+    await queue.aclose()
+
+    assert before == list(range(10))
+    assert while_nothing_is_answered == list(range(13))
+
+
+class LateExchange(CountingExchange):
+    """Does at once what it is asked, and keeps the answer back while it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits_for: asyncio.Event | None = None
+
+    async def exchange(self, groups: Sequence[EventGroup], **terms: Any) -> Sequence[ClaimedGroup]:
+        waits_for = self.waits_for
+        claimed = await super().exchange(groups, **terms)
+        if waits_for is not None:
+            await waits_for.wait()
+        return claimed
+
+
+async def test_a_late_answer_does_not_put_off_what_was_stored_since(clock: HandClock) -> None:
+    outbox, server = LateExchange(), PatientServer()
+    queue = queue_of(outbox, server, clock, in_flight=2)
+    await queue.start()
+    await turns()
+    await track_ticks(queue, clock, range(20), at_once=20)
+
+    outbox.waits_for = late = asyncio.Event()
+    await track_ticks(queue, clock, range(20, 30))
+    outbox.waits_for = None
+    await track_ticks(queue, clock, range(30, 40))
+    late.set()
+    await turns()
+    await server.accept(3)
+    names = list(server.names)
+    await server.accept(1)
+    await queue.aclose()
+
+    assert names == list(range(40))
 
 
 async def test_an_outbox_that_only_stores_and_claims_serves_as_well(clock: HandClock) -> None:

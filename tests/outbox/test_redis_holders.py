@@ -89,6 +89,24 @@ async def test_what_a_dead_process_held_waits_for_nothing_once_it_is_known_to_be
     assert bodies([*first, *second, *rest]) == bodies(stored)
 
 
+async def test_an_exchange_takes_over_what_a_dead_process_held_before_what_it_stores(
+    outbox: RedisOutbox, hasty: RedisOutbox
+) -> None:
+    await outbox.store([group("a"), group("b")])
+    await outbox.claim(*EVERYTHING)
+    await hasty.claim(*EVERYTHING)
+    while_it_lives = await hasty.exchange([group("c")], max_events=1000, max_bytes=1 << 40)
+    await hasty.settle(left=while_it_lives)
+    await asyncio.sleep(2 * LESS_THAN_A_BEAT)
+
+    without_a_claim = await hasty.exchange([group("d")])
+    afterwards = await hasty.exchange([group("e")], max_events=1000, max_bytes=1 << 40)
+
+    assert bodies(while_it_lives) == [group("c").body]
+    assert bodies(without_a_claim) == []
+    assert bodies(afterwards) == [group(name).body for name in "abcde"]
+
+
 async def test_it_takes_five_seconds_of_silence_until_a_dead_process_is_replaced(
     outbox: RedisOutbox, plain: redis.Redis, stream: str
 ) -> None:
