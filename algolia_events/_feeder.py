@@ -120,7 +120,7 @@ class Feeder:
             max_events = max(max_events, events + 1)
             max_bytes = max(max_bytes, sum(len(group.body) for group in groups) + 1)
         verdicts = self._take_done()
-        plan = self._claim_at, self._stored_unclaimed
+        claim_at = self._claim_at
         self._claiming += requests
         try:
             claimed = await self._exchange(groups, done=verdicts.done, max_events=max_events, max_bytes=max_bytes)
@@ -137,7 +137,7 @@ class Feeder:
             self._claim_at = -math.inf
         elif (waiting := events - sum(group.count for group in claimed)) > 0:
             self._wait_for(waiting)
-        elif plan == (self._claim_at, self._stored_unclaimed):  # else there is a reason to look that is newer
+        elif self._claim_at == claim_at and claimed[-1].body == groups[-1].body:  # else there is reason left to look
             self._looked()
         self._reconsider()
 
@@ -196,7 +196,7 @@ class Feeder:
             async with time_limit(self._clock, deadline):
                 if self._is_sending and not self._stored_unclaimed:  # it may be all that there is to wait for
                     self._awake.set()
-                    await self._drains.until(lambda: is_over() or not (self._is_sending or enough()))
+                    await self._drains.until(lambda: is_over() or not self._is_sending)
                     if is_over():
                         return True
                 next_call = self._claim_calls

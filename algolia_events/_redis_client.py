@@ -142,17 +142,19 @@ def _packed(command: tuple[bytes, ...]) -> Iterator[bytes]:
 
 
 class Connections:
-    """A pooled client and two direct connections, of use only in the loop that runs when they are made.
+    """A pooled client and direct connections, of use only in the loop that runs when they are made.
 
     Attributes:
         client: the pooled one.
-        for_exchanges, for_claims: the direct ones, each for one call at a time.
+        for_exchanges, for_claims, for_beats: the direct ones, each for one call at a time. Signs of life wait for
+            nothing else.
     """
 
     def __init__(self, url: str, *, timeout: float, retries: int) -> None:
         self.client: Redis = make_client(url, timeout=timeout, retries=retries)
         self.for_exchanges: DirectConnection = DirectConnection(self.client)
         self.for_claims: DirectConnection = DirectConnection(self.client)
+        self.for_beats: DirectConnection = DirectConnection(self.client)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -164,6 +166,7 @@ class Connections:
         """Disconnect."""
         await self.for_exchanges.aclose()
         await self.for_claims.aclose()
+        await self.for_beats.aclose()
         await self.client.aclose()
 
 

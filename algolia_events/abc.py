@@ -191,8 +191,8 @@ class ExchangingOutbox(Outbox, Protocol):
         """Settle what is `done`, store, and claim: all or nothing, durable and claimed before anybody else sees it.
 
         What is claimed are the oldest groups, as by `claim()`, those of the dead included: the ones that are being
-        stored only when no other one is to be had, so that whoever gets all that he stores, and less than he asked for,
-        need not look besides. To claim fewer, or none (`max_events=0`), is no error: there is `claim()` for the rest.
+        stored only when no other one is to be had. So whoever gets the last of those, and less than he asked for, need
+        not look besides. To claim fewer, or none (`max_events=0`), is no error: there is `claim()` for the rest.
         Cancelled, it waits for the outcome, as `store()` does.
 
         Raises:

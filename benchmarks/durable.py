@@ -35,6 +35,7 @@ from benchmarks._sample import typed, values
 from benchmarks._sink import Sink
 
 _TICK: Final = 0.01
+_LEAST_ROUNDS: Final = 2
 _ROWS: Final = (
     ("memory", "in memory"),
     ("memory store", "in memory, its requests answered at once"),
@@ -219,11 +220,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--redis")
-    parser.add_argument("--only", nargs="+", metavar="ROW", choices=[name for name, _ in _ROWS], help="besides memory")
+    rows = [name for name, _ in _ROWS if name != _base_of(name)]
+    parser.add_argument("--only", nargs="+", metavar="ROW", choices=rows, help="besides what they are compared with")
     options = parser.parse_args()
+    if options.rounds < _LEAST_ROUNDS:
+        parser.error(f"--rounds must be at least {_LEAST_ROUNDS}")
     with Sink() as sink, _redis(options.redis) as redis, tempfile.TemporaryDirectory() as folder:
         stay_on(0)
-        rows = options.only or [name for name, _ in _ROWS]
+        rows = options.only or rows
         wanted = {*rows, *map(_base_of, rows)}
         names = [name for name, _ in _ROWS if name in wanted and (redis or not name.startswith(("redis", "floor")))]
         found = asyncio.run(measure(names, sink.url, folder, redis, rate=options.rate, rounds=options.rounds))

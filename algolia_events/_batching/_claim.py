@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -20,7 +20,7 @@ class Fate:
     """What became of some events of a claim: all the same, and how many of each origin."""
 
     kind: FateKind
-    by_origin: Counter[str]
+    by_origin: Mapping[str, int]
 
 
 class Claim:
@@ -101,16 +101,16 @@ class Claim:
             yield start, group
             start += group.count
 
-    def _origins(self, start: int, count: int) -> Counter[str]:
+    def _origins(self, start: int, count: int) -> Mapping[str, int]:
         """Count the events from `start` on by the origin of their groups."""
-        origins: Counter[str] = Counter()
         if self._order is not None:
             by_place = [group.origin for group in self.groups for _ in range(group.count)]
             return Counter(by_place[place] for place in self._order[start : start + count])
+        origins: dict[str, int] = {}
         for begin, group in self._starts():
             shared = min(start + count, begin + group.count) - max(start, begin)
             if shared > 0:
-                origins[group.origin] += shared
+                origins[group.origin] = origins.get(group.origin, 0) + shared
         return origins
 
 

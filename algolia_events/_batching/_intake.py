@@ -113,11 +113,11 @@ class IntakeBatcher(Batcher):
         self._book_early()
 
     def _book_early(self) -> None:
+        if not self._sent_early:
+            return
         for kind in tuple(self._sent_early):
             self._move(kind, min(self._sent_early[kind], self.ledger.stored))
         self._sent_early = +self._sent_early  # keeps what is more than 0
-        if not self._sent_early:
-            return
         storing = sum(batch.count for batch in self._in_flight)
         for kind in tuple(self._sent_early):
             twice = min(self._sent_early[kind], self.sent_early - storing)

@@ -302,6 +302,8 @@ class RedisOutbox:
         consumer = self._consumer
         takes = exchange.max_events > 0  # if not, somebody may be claiming beside it, and lose an answer of his own
         async with self._translated() as connections, consumer.one_at_a_time if takes else contextlib.nullcontext():
+            if takes and consumer.lost_an_answer:
+                await consumer.change_name(connections)  # what is ours unknowingly is claimed like any other's
             done = consumer.those_known(exchange.done)
             lost_before = consumer.lost_an_answer
             consumer.lost_an_answer = lost_before or takes

@@ -107,7 +107,7 @@ class Consumer:
     async def beat(self, connections: Connections) -> None:
         """Show that this process lives, and see who else does."""
         asked = time.monotonic()
-        signs = await connections.for_claims.call(*script_call(scripts.BEAT, [self._stream], self._group, self.name))
+        signs = await connections.for_beats.call(*script_call(scripts.BEAT, [self._stream], self._group, self.name))
         self.watch.see(signs, asked=asked, answered=time.monotonic())
         if self.lost_an_answer and not self.one_at_a_time.locked():  # else it is about to come, or claiming sees to it
             async with self.one_at_a_time:

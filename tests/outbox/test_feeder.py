@@ -36,6 +36,7 @@ class CountingOutbox(PlainOutbox):
         self.looks = 0
         self.claimed = 0
         self.settlements = 0
+        self.cannot_settle = False
 
     async def claim(self, max_events: int, max_bytes: int) -> Sequence[ClaimedGroup]:
         self.looks += 1
@@ -45,20 +46,24 @@ class CountingOutbox(PlainOutbox):
 
     async def settle(self, **verdicts: Any) -> None:
         self.settlements += 1
+        if self.cannot_settle:
+            raise OutboxError("the disk is full")
         await super().settle(**verdicts)
 
 
 class CountingExchange(CountingOutbox):
-    """Exchanges as well, unless it is told to fail; notes how many groups it settled in that way."""
+    """Exchanges as well, unless it is told to fail; notes what it stored, and how many groups it settled with that."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fails = False
+        self.stored: list[list[int]] = []
         self.done: list[int] = []
 
     async def exchange(self, groups: Sequence[EventGroup], **terms: Any) -> Sequence[ClaimedGroup]:
         if self.fails:
             raise OutboxError("the disk is gone")
+        self.stored.append([each.count for each in groups])
         self.done.append(len(terms["done"]))
         return await self.memory.exchange(groups, **terms)
 
@@ -160,6 +165,48 @@ async def test_what_others_left_is_looked_for_although_less_is_stored_than_there
     await queue.aclose()
 
     assert names == [*range(100, 200), 0]
+
+
+class ModestExchange(CountingExchange):
+    """Hands out no more than the oldest group, as far as an exchange is asked."""
+
+    async def exchange(self, groups: Sequence[EventGroup], **terms: Any) -> Sequence[ClaimedGroup]:
+        return await super().exchange(groups, **{**terms, "max_events": min(terms["max_events"], 1)})
+
+
+async def test_who_stores_all_the_time_looks_besides_where_that_brings_what_is_older(clock: HandClock) -> None:
+    """However many events that is: what is stored stays behind, and nobody else may come for it."""
+    outbox, server = ModestExchange(), Server()
+    queue = queue_of(outbox, server, clock, in_flight=1)
+    await queue.start()
+    await turns()
+    await outbox.store([names_group(range(first, first + 10)) for first in range(1000, 1200, 10)])
+
+    await track_ticks(queue, clock, range(200))
+    clock.advance(0.5)
+    await turns()
+    names = list(server.names)
+    await queue.aclose()
+
+    assert sorted(names) == [*range(200), *range(1000, 1200)]
+
+
+async def test_a_million_events_a_minute_are_stored_by_whole_requests(clock: HandClock) -> None:
+    outbox, server = CountingExchange(), Server()
+    queue = queue_of(outbox, server, clock, batch_events=1000)
+    await queue.start()
+    await turns()
+
+    for first in range(0, 12_000, 100):
+        for number in range(first, first + 100):
+            queue.track(event(number))
+        await turns(1)
+        clock.advance(100 / (1_000_000 / 60))
+        await turns(1)
+    await queue.flush()
+    await queue.aclose()
+
+    assert outbox.stored == [[1000, 1000]] * 6
 
 
 class PatientServer(Server):
@@ -275,6 +322,55 @@ async def test_a_late_answer_does_not_put_off_what_was_stored_since(clock: HandC
     await queue.aclose()
 
     assert names == list(range(40))
+
+
+async def test_a_late_answer_does_not_put_off_what_others_have_stored_since(clock: HandClock) -> None:
+    outbox, server = LateExchange(), PatientServer()
+    queue = queue_of(outbox, server, clock, in_flight=2)
+    await queue.start()
+    await turns()
+
+    outbox.waits_for = late = asyncio.Event()
+    await track_ticks(queue, clock, range(10))
+    await outbox.store([names_group(range(first, first + 10)) for first in range(100, 200, 10)])
+    clock.advance(0.5)  # a look, which brings what there is room for
+    await turns()
+    late.set()
+    await turns()
+    for _ in range(11):
+        await server.accept(1)
+    names = sorted(server.names)
+    await queue.aclose()
+
+    assert names == [*range(10), *range(100, 200)]
+
+
+async def test_a_flush_waits_until_the_outbox_knows_what_was_sent_although_others_hold_the_rest(
+    clock: HandClock,
+) -> None:
+    outbox, server = CountingExchange(), PatientServer()
+    queue = queue_of(outbox, server, clock, in_flight=1)
+    await queue.start()
+    await turns()
+    await track_ticks(queue, clock, range(30))
+    somebody_elses = await outbox.memory.claim(10, 1 << 40)
+    outbox.cannot_settle = True
+    await server.accept(2)
+
+    flush = asyncio.create_task(queue.flush())
+    await turns()
+    too_early = flush.done()
+    outbox.cannot_settle = False
+    for _ in range(3):
+        clock.advance(0.5)
+        await turns()
+    report = await flush
+    groups = await outbox.memory.groups()
+    await queue.aclose()
+
+    assert not too_early
+    assert (report.delivered, report.stored) == (20, 10)
+    assert [each.body for each in groups] == [each.body for each in somebody_elses]
 
 
 async def test_an_outbox_that_only_stores_and_claims_serves_as_well(clock: HandClock) -> None:

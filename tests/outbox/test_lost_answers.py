@@ -130,6 +130,22 @@ async def test_what_a_lost_answer_claimed_is_stored_once_and_claimed_again(
     assert bodies(again) == [group("a").body]
 
 
+async def test_what_a_lost_answer_claimed_comes_with_the_next_exchange(remote: RedisOutbox, proxy: LossyProxy) -> None:
+    """Who stores all the time need not look besides."""
+    await remote.store([group("sent")])
+    sent = await remote.claim(*EVERYTHING)
+    proxy.fates.append(None)
+
+    at_first = await remote.exchange([group("a")], max_events=10, max_bytes=1 << 40)
+    again = await remote.exchange([group("b")], done=sent, max_events=10, max_bytes=1 << 40)
+    await remote.settle(done=again)
+    sizes = await remote.sizes()
+
+    assert bodies(at_first) == []
+    assert bodies(again) == [group("a").body, group("b").body]
+    assert (sizes.events, sizes.groups, sizes.bytes) == (0, 0, 0)
+
+
 async def test_an_exchange_whose_answers_are_all_lost_fails_and_holds_nothing(
     remote: RedisOutbox, proxy: LossyProxy
 ) -> None:
