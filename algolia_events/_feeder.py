@@ -17,7 +17,8 @@ from algolia_events.errors import AlgoliaEventsError
 
 _log: Final = logging.getLogger("algolia_events")
 _POLL_SECONDS: Final = 0.5
-"""How often the outbox is asked for what other processes have stored or left: half of what a take-over may last."""
+"""How often the outbox is asked for what other processes have stored or left, where no store does that as well: half of
+what a take-over may last."""
 _RETRY_SECONDS: Final = 1.0
 _SETTLE_LINGER: Final = COMMIT_LINGER + 0.01
 """In seconds: how long what has been sent waits to be settled with the next store, which comes before that if any."""

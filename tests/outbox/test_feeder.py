@@ -99,6 +99,14 @@ def queue_of(outbox: Outbox, server: Server, clock: HandClock, **options: object
     )
 
 
+async def started_queue(outbox: Outbox, server: Server, clock: HandClock, **options: object) -> DurableQueue:
+    """Make a queue that has opened its outbox, and looked into it."""
+    queue = queue_of(outbox, server, clock, **options)
+    await queue.start()
+    await turns()
+    return queue
+
+
 async def track_ticks(queue: DurableQueue, clock: HandClock, numbers: range, *, at_once: int = 10) -> None:
     """Track so many events at a time, as often as few are stored."""
     for first in numbers[::at_once]:
@@ -116,9 +124,7 @@ def test_only_an_outbox_that_exchanges_is_asked_to() -> None:
 
 async def test_what_is_stored_is_sent_without_being_read_and_settled_with_the_next_store(clock: HandClock) -> None:
     outbox, server = CountingExchange(), Server()
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
 
     await track_ticks(queue, clock, range(80), at_once=20)
     settlements = outbox.settlements
@@ -135,9 +141,7 @@ async def test_what_is_stored_is_sent_without_being_read_and_settled_with_the_ne
 async def test_who_stores_all_the_time_does_not_look_besides(clock: HandClock) -> None:
     """To store is to look as well, where the outbox exchanges."""
     outbox, server = CountingExchange(), Server()
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
     at_first = outbox.looks
 
     await track_ticks(queue, clock, range(160))
@@ -153,9 +157,7 @@ async def test_who_stores_all_the_time_does_not_look_besides(clock: HandClock) -
 
 async def test_what_others_left_is_looked_for_although_less_is_stored_than_there_is_room_for(clock: HandClock) -> None:
     outbox, server = CountingExchange(), Server()
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
     await outbox.store([names_group(range(first, first + 10)) for first in range(100, 200, 10)])
 
     await track_ticks(queue, clock, range(1), at_once=1)
@@ -177,9 +179,7 @@ class ModestExchange(CountingExchange):
 async def test_who_stores_all_the_time_looks_besides_where_that_brings_what_is_older(clock: HandClock) -> None:
     """However many events that is: what is stored stays behind, and nobody else may come for it."""
     outbox, server = ModestExchange(), Server()
-    queue = queue_of(outbox, server, clock, in_flight=1)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock, in_flight=1)
     await outbox.store([names_group(range(first, first + 10)) for first in range(1000, 1200, 10)])
 
     await track_ticks(queue, clock, range(200))
@@ -193,9 +193,7 @@ async def test_who_stores_all_the_time_looks_besides_where_that_brings_what_is_o
 
 async def test_a_million_events_a_minute_are_stored_by_whole_requests(clock: HandClock) -> None:
     outbox, server = CountingExchange(), Server()
-    queue = queue_of(outbox, server, clock, batch_events=1000)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock, batch_events=1000)
 
     for first in range(0, 12_000, 100):
         for number in range(first, first + 100):
@@ -229,9 +227,7 @@ class PatientServer(Server):
 
 async def test_a_flush_does_not_look_where_all_that_was_stored_is_on_its_way(clock: HandClock) -> None:
     outbox, server = CountingExchange(), PatientServer()
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
     await track_ticks(queue, clock, range(20))
     looks = outbox.looks
 
@@ -249,9 +245,7 @@ async def test_a_flush_does_not_look_where_all_that_was_stored_is_on_its_way(clo
 async def test_a_flush_finds_what_somebody_else_held_and_gave_back(clock: HandClock) -> None:
     """It looks for that once nothing else is on its way."""
     outbox, server = CountingExchange(), PatientServer()
-    queue = queue_of(outbox, server, clock, in_flight=1)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock, in_flight=1)
     await track_ticks(queue, clock, range(30))
     somebody_elses = await outbox.memory.claim(10, 1 << 40)
     await server.accept(1)
@@ -270,9 +264,7 @@ async def test_a_flush_finds_what_somebody_else_held_and_gave_back(clock: HandCl
 
 async def test_a_flush_looks_at_once_for_what_was_stored_and_not_claimed(clock: HandClock) -> None:
     outbox, server = CountingOutbox(), PatientServer()
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
     await track_ticks(queue, clock, range(10))
     await track_ticks(queue, clock, range(10, 13), at_once=3)
     before = list(server.names)
@@ -305,9 +297,7 @@ class LateExchange(CountingExchange):
 
 async def test_a_late_answer_does_not_put_off_what_was_stored_since(clock: HandClock) -> None:
     outbox, server = LateExchange(), PatientServer()
-    queue = queue_of(outbox, server, clock, in_flight=2)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock, in_flight=2)
     await track_ticks(queue, clock, range(20), at_once=20)
 
     outbox.waits_for = late = asyncio.Event()
@@ -326,9 +316,7 @@ async def test_a_late_answer_does_not_put_off_what_was_stored_since(clock: HandC
 
 async def test_a_late_answer_does_not_put_off_what_others_have_stored_since(clock: HandClock) -> None:
     outbox, server = LateExchange(), PatientServer()
-    queue = queue_of(outbox, server, clock, in_flight=2)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock, in_flight=2)
 
     outbox.waits_for = late = asyncio.Event()
     await track_ticks(queue, clock, range(10))
@@ -349,9 +337,7 @@ async def test_a_flush_waits_until_the_outbox_knows_what_was_sent_although_other
     clock: HandClock,
 ) -> None:
     outbox, server = CountingExchange(), PatientServer()
-    queue = queue_of(outbox, server, clock, in_flight=1)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock, in_flight=1)
     await track_ticks(queue, clock, range(30))
     somebody_elses = await outbox.memory.claim(10, 1 << 40)
     outbox.cannot_settle = True
@@ -375,9 +361,7 @@ async def test_a_flush_waits_until_the_outbox_knows_what_was_sent_although_other
 
 async def test_an_outbox_that_only_stores_and_claims_serves_as_well(clock: HandClock) -> None:
     outbox, server = CountingOutbox(), Server()
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
 
     await track_ticks(queue, clock, range(100))
     report = await queue.flush()
@@ -392,9 +376,7 @@ async def test_an_outbox_that_only_stores_and_claims_serves_as_well(clock: HandC
 async def test_what_is_stored_in_an_outbox_that_only_stores_leaves_when_it_has_lingered(clock: HandClock) -> None:
     """And not with what others have stored, which is looked for twice a second."""
     outbox, server = PlainOutbox(), Server()
-    queue = queue_of(outbox, server, clock, linger=0.1, batch_events=1000)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock, linger=0.1, batch_events=1000)
 
     await track_ticks(queue, clock, range(1), at_once=1)
     clock.advance(0.05)
@@ -410,9 +392,7 @@ async def test_what_is_stored_in_an_outbox_that_only_stores_leaves_when_it_has_l
 
 async def test_few_events_gather_until_they_have_lingered(clock: HandClock) -> None:
     outbox, server = CountingExchange(), Server()
-    queue = queue_of(outbox, server, clock, linger=0.7, batch_events=1000)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock, linger=0.7, batch_events=1000)
 
     await track_ticks(queue, clock, range(6), at_once=1)
     early = len(server.bodies)
@@ -428,9 +408,7 @@ async def test_few_events_gather_until_they_have_lingered(clock: HandClock) -> N
 
 async def test_what_was_sent_is_settled_soon_where_nothing_more_is_stored(clock: HandClock) -> None:
     outbox, server = CountingExchange(), Server()
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
 
     await track_ticks(queue, clock, range(10))
     clock.advance(0.15)
@@ -443,9 +421,7 @@ async def test_what_was_sent_is_settled_soon_where_nothing_more_is_stored(clock:
 
 async def test_what_could_not_be_settled_with_a_store_is_settled_later(clock: HandClock) -> None:
     outbox, server = CountingExchange(), Server()
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
     await track_ticks(queue, clock, range(10))
     held = (await outbox.sizes()).groups
 
@@ -468,9 +444,7 @@ async def test_what_could_not_be_settled_with_a_store_is_settled_later(clock: Ha
 async def test_a_death_would_never_repeat_more_than_a_request_a_slot(clock: HandClock, in_flight: int) -> None:
     """What the server has got, and the outbox still holds."""
     outbox, server = CountingExchange(), Server()
-    queue = queue_of(outbox, server, clock, in_flight=in_flight)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock, in_flight=in_flight)
     repeated = []
 
     for number in range(500):
@@ -492,9 +466,7 @@ async def test_a_death_would_never_repeat_more_than_a_request_a_slot(clock: Hand
 async def test_in_an_outage_what_has_gathered_is_left_to_others(clock: HandClock) -> None:
     outbox, server = CountingExchange(), Server(Failed(reason="500", ambiguous=False))
     await outbox.store([group("9")])
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
 
     await track_ticks(queue, clock, range(50), at_once=5)
     clock.advance(1.0)
@@ -560,9 +532,7 @@ async def test_what_was_given_back_unheard_is_not_claimed_until_that_is_known(cl
     outbox, server = ForgetfulOutbox(), StallingServer()
     for first in range(0, 40, 10):
         await outbox.store([names_group(range(first, first + 10))])
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
 
     for _ in range(30):
         clock.advance(0.1)
@@ -616,9 +586,7 @@ async def test_nothing_is_given_back_while_a_store_might_claim_it(clock: HandClo
     outbox, server = HeldOutbox(), LateServer()
     for first in range(0, 30, 10):
         await outbox.store([names_group(range(first, first + 10))])
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
     for name in range(30, 50):
         queue.track(event(name))
     await turns()
@@ -670,9 +638,7 @@ class EarlyClock(HandClock):
 
 async def test_a_timer_that_fires_too_early_is_set_again() -> None:
     clock, server = EarlyClock(), Server()
-    queue = queue_of(CountingExchange(), server, clock, linger=0.2)
-    await queue.start()
-    await turns()
+    queue = await started_queue(CountingExchange(), server, clock, linger=0.2)
 
     queue.track(event(1))
     for _ in range(3500):
@@ -717,9 +683,7 @@ class SilentOutbox(CountingExchange):
 
 async def test_what_was_stored_against_all_appearances_is_booked_once(clock: HandClock) -> None:
     outbox, server = SilentOutbox(), Server()
-    queue = queue_of(outbox, server, clock)
-    await queue.start()
-    await turns()
+    queue = await started_queue(outbox, server, clock)
 
     outbox.fails = True
     await track_ticks(queue, clock, range(10))
